@@ -1,0 +1,125 @@
+"""What may be asked of ``user:<id>``: the account and its sessions. None of these is decoded from the wire as it stands.
+
+The gateway hashes passwords and signs tokens; the actor keeps the account, and decides about sessions. A refresh token is
+derived from (session, generation), so that none is stored and the same successor can be given twice.
+"""
+
+from typing import Literal
+
+from msgspec import Struct
+
+from protocol.commands import Command
+from protocol.views import View
+
+REFRESH_GRACE_MS = 30_000
+"""For so long the token before the current one gets the current one again: a lost answer must not sign the user out."""
+
+
+class UserCommand(Command, frozen=True, kw_only=True):
+    account: int
+
+
+class CreateAccount(UserCommand, frozen=True, kw_only=True):
+    """Make the account of an id that its names were claimed for; refuses ``already_exists`` if it is made already."""
+
+    method = "account.create"
+    kind: Literal["member", "host", "guest"]
+    handle: str
+    name: str
+    email: str | None = None
+    url: str | None = None
+    password_hash: str | None = None
+    role: Literal["guest", "member", "author", "moderator", "admin"] = "member"
+
+
+class SyncHostAccount(UserCommand, frozen=True, kw_only=True):
+    """Create or bring up to date the account of a host site's user. Answers ``AccountView``."""
+
+    method = "account.sync"
+    handle: str
+    name: str
+    email: str | None = None
+    url: str | None = None
+    role: Literal["member", "author", "moderator", "admin"] = "member"
+
+
+class ReadAccount(UserCommand, frozen=True, kw_only=True):
+    """Answers ``AccountView``; refuses ``account_not_found`` also when it is deleted."""
+
+    method = "account.get"
+    writes = False
+
+
+class ReadCredentials(UserCommand, frozen=True, kw_only=True):
+    """Answers ``Credentials``."""
+
+    method = "account.credentials"
+    writes = False
+
+
+class EditAccount(UserCommand, frozen=True, kw_only=True):
+    """Change what is given. Answers ``AccountView``."""
+
+    method = "account.edit"
+    name: str | None = None
+    url: str | None = None
+    role: Literal["member", "author", "moderator", "admin"] | None = None
+    password_hash: str | None = None
+
+
+class DeleteAccount(UserCommand, frozen=True, kw_only=True):
+    """End the account and its sessions; its comments become tombstones or anonymous, by configuration, soon after."""
+
+    method = "account.delete"
+
+
+class OpenSession(UserCommand, frozen=True, kw_only=True):
+    """Answers ``SessionState`` with generation 0."""
+
+    method = "session.open"
+    session: str
+    """A new random id, chosen by the gateway."""
+    ttl_ms: int
+
+
+class RotateSession(UserCommand, frozen=True, kw_only=True):
+    """Exchange the refresh token of ``generation`` for its successor. Answers ``SessionState``.
+
+    The current generation is advanced. The one before it gets the present one for 30 s. Any other is a stolen token:
+    the session is revoked, and ``session_ended`` refused.
+    """
+
+    method = "session.rotate"
+    session: str
+    generation: int
+    ttl_ms: int
+
+
+class EndSession(UserCommand, frozen=True, kw_only=True):
+    """Sign out; a no-op on a session that has ended."""
+
+    method = "session.end"
+    session: str
+
+
+class SessionState(Struct, frozen=True):
+    session: str
+    generation: int
+    expires_ms: int
+
+
+class Credentials(Struct, frozen=True):
+    """Never leaves the gateway."""
+
+    password_hash: str | None
+
+
+class AccountView(View, frozen=True):
+    id: str
+    handle: str
+    name: str
+    url: str | None
+    role: Literal["guest", "member", "author", "moderator", "admin"]
+    kind: Literal["member", "host", "guest"]
+    email: str | None
+    created_at: str

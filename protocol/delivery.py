@@ -1,0 +1,73 @@
+"""What passes between the hub, which decides what a subscriber gets, and the connection, which only writes.
+
+The hub encodes a publication once; a ``Form`` turns what a tick has gathered into one frame, once for all connections
+of that form; a ``Sink`` writes the same bytes object to one socket.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol
+
+from protocol.commands import Person
+
+
+class Published(NamedTuple):
+    """One publication of a stream. ``data`` is its JSON; without an offset it is volatile (counters, typing)."""
+
+    offset: int | None
+    data: bytes
+
+
+class Form(Protocol):
+    """A way to put publications on a wire. One object per form, shared by all connections: the hub groups by it."""
+
+    def encode(self, channel: str, epoch: str, items: Sequence[Published]) -> bytes:
+        """One write's bytes (frame header and all) that carry ``items`` in order."""
+        ...
+
+
+class Sink(Protocol):
+    """One socket, as the hub sees it. No method waits; after the socket has closed each is a no-op."""
+
+    form: Form
+    client: str
+    """Unique id of the connection."""
+    by: Person
+
+    def write(self, data: bytes) -> None:
+        """Hand ``data`` to the transport as it is."""
+        ...
+
+    def buffered_bytes(self) -> int:
+        """What the transport holds that the kernel has not taken."""
+        ...
+
+    def close(self, code: int, reason: str) -> None:
+        """End the connection: slow consumer, shutdown, forced."""
+        ...
+
+
+class Subscription(Protocol):
+    """One sink's interest in one stream. Made by ``attach``; holds everything back until ``start``."""
+
+    def start(self) -> None:
+        """Deliver from now on what follows the first page: call it when the reply has been written."""
+        ...
+
+    def close(self) -> None:
+        """Deliver nothing more; idempotent."""
+        ...
+
+
+class Attached(NamedTuple):
+    """The answer to an interest in a stream."""
+
+    subscription: Subscription
+    epoch: str
+    offset: int
+    """The position that ``first`` continues from: the client's own if it recovers, else the head."""
+    recovered: bool
+    """False if the client gave no cursor, or one that is foreign or beyond the head: it must reload."""
+    first: Sequence[Published]
+    """The first page of what was missed; later pages follow as ordinary publications after ``start``."""
+    counters: bytes
+    """JSON of a ``CountersChanged``: the numbers as of now."""

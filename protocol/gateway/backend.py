@@ -1,0 +1,83 @@
+"""The gateway's whole view of what lies behind it. ``server.py`` fills it with a ``Node``."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, Literal, Protocol
+
+from protocol.commands import Command, Person
+from protocol.cursor import Cursor
+from protocol.delivery import Attached, Sink
+from protocol.errors import DomainError
+from protocol.views import Author, PostView
+
+Answer = Any
+"""What a command answers: a ``View`` or ``Struct`` as its docstring says."""
+
+
+class Backend(Protocol):
+    """Actors by key: ``post:<id>`` and ``user:<id>``."""
+
+    def submit(
+        self,
+        key: str,
+        command: Command,
+        by: Person,
+        op: str | None,
+        reply: Callable[[Answer | DomainError], None],
+    ) -> None:
+        """Ask without waiting; ``reply`` is called once, from the event loop, with the answer or the refusal.
+
+        It may be called before this returns. Within one actor, replies come in the order of the submits, except that of
+        reads which had to fetch.
+        """
+        ...
+
+    async def ask(self, key: str, command: Command, by: Person, op: str | None = None) -> Answer:
+        """The answer, once everything it shows is durable. Raises ``DomainError``."""
+        ...
+
+    async def attach(self, key: str, sink: Sink, since: Cursor | None) -> Attached:
+        """Subscribe ``sink`` to the stream of ``key``, from ``since`` or from now. Raises ``DomainError``."""
+        ...
+
+    async def changes(self, key: str, since: Cursor | None, limit: int) -> tuple[list[bytes], Cursor, bool, bool]:
+        """What changed since a cursor, as one page: (publications, cursor after them, recovered, whether there is more)."""
+        ...
+
+    def presence(self, key: str) -> list[Sink]:
+        """The sinks subscribed here."""
+        ...
+
+    def new_id(self) -> int:
+        """A time-ordered id for a new post."""
+        ...
+
+    async def account_number(self) -> int:
+        """A dense id for a new account."""
+        ...
+
+    async def claim_names(self, kind: Literal["account", "post"], names: Sequence[tuple[str, str]], id: int) -> int | str:
+        """Bind names (kind of name, name) to ``id``; see ``Store.claim_names``.
+
+        Kinds of name in use: ``handle``, ``email`` and ``host`` (accounts), ``slug``, ``page`` and ``operation`` (posts).
+        """
+        ...
+
+    async def release_name(self, kind: str, name: str, id: int) -> None: ...
+
+    async def resolve(self, kind: str, name: str) -> int | None:
+        """The id a name is bound to."""
+        ...
+
+    async def posts(
+        self, *, before: int | None, tag: str | None, author_id: int | None, drafts: bool, limit: int
+    ) -> list[PostView]:
+        """Published posts, newest first, below id ``before``; with ``drafts`` also the unpublished ones."""
+        ...
+
+    async def authors(self, ids: Sequence[int]) -> dict[int, Author]: ...
+
+    async def revoked_sessions(self, since_ms: int) -> list[tuple[str, int]]: ...
+
+    def ready(self) -> dict[str, str]:
+        """What cannot serve, and why: part → reason; empty when all can."""
+        ...

@@ -1,0 +1,176 @@
+-- The first schema. Times are timestamptz; a column named like a row's field, its unit apart.
+
+CREATE TABLE meta (
+    only      boolean PRIMARY KEY DEFAULT true CHECK (only),
+    slots     integer NOT NULL,
+    epoch     text NOT NULL,
+    secret    bytea NOT NULL
+);
+
+CREATE TABLE worker (
+    id          uuid PRIMARY KEY,
+    node        text NOT NULL,
+    state       text NOT NULL CHECK (state IN ('live', 'dead')),
+    lease_until timestamptz NOT NULL,
+    started_at  timestamptz NOT NULL DEFAULT clock_timestamp()
+);
+
+-- fillfactor: every commit updates its slots' rows; room on the page keeps those updates off the index.
+CREATE TABLE slot (
+    slot  integer PRIMARY KEY,
+    owner uuid REFERENCES worker (id),
+    epoch bigint NOT NULL DEFAULT 0,
+    head  bigint NOT NULL DEFAULT 0
+) WITH (fillfactor = 20);
+
+CREATE TABLE name (
+    kind text NOT NULL,
+    name text NOT NULL,
+    id   bigint NOT NULL,
+    PRIMARY KEY (kind, name)
+);
+
+CREATE SEQUENCE account_number AS integer;
+
+CREATE TABLE account (
+    id            bigint PRIMARY KEY,
+    kind          text NOT NULL CHECK (kind IN ('member', 'host', 'guest')),
+    handle        text NOT NULL,
+    name          text NOT NULL,
+    email         text,
+    url           text,
+    role          text NOT NULL,
+    password_hash text,
+    state         text NOT NULL CHECK (state IN ('active', 'erasing', 'deleted')),
+    version       bigint NOT NULL,
+    created_at    timestamptz NOT NULL,
+    deleted_at    timestamptz
+);
+
+CREATE TABLE session (
+    id         text PRIMARY KEY,
+    account_id bigint NOT NULL,
+    generation integer NOT NULL,
+    rotated_at timestamptz NOT NULL,
+    created_at timestamptz NOT NULL,
+    expires_at timestamptz NOT NULL,
+    revoked_at timestamptz
+);
+CREATE INDEX session_account ON session (account_id);
+CREATE INDEX session_revoked ON session (revoked_at) WHERE revoked_at IS NOT NULL;
+
+CREATE TABLE post (
+    id             bigint PRIMARY KEY,
+    author_id      bigint,
+    slug           text UNIQUE,
+    title          text NOT NULL,
+    body           text NOT NULL,
+    tags           text[] NOT NULL,
+    state          text NOT NULL CHECK (state IN ('draft', 'scheduled', 'published', 'deleted')),
+    comments_open  boolean NOT NULL,
+    page_url       text,
+    changed_offset bigint NOT NULL,
+    created_at     timestamptz NOT NULL,
+    publish_at     timestamptz,
+    published_at   timestamptz,
+    edited_at      timestamptz
+);
+CREATE INDEX post_listed ON post (id DESC) WHERE state = 'published' AND page_url IS NULL;
+CREATE INDEX post_author ON post (author_id, id DESC);
+CREATE INDEX post_tags ON post USING gin (tags);
+
+CREATE TABLE post_state (
+    post_id         bigint PRIMARY KEY,
+    version         bigint NOT NULL,
+    head            bigint NOT NULL,
+    last_comment_id bigint NOT NULL,
+    comments        bigint NOT NULL,
+    reactions       jsonb NOT NULL,
+    applause        bigint NOT NULL
+) WITH (fillfactor = 50);
+
+CREATE TABLE snapshot (
+    actor   text PRIMARY KEY,
+    version bigint NOT NULL,
+    head    bigint NOT NULL,
+    data    bytea NOT NULL
+);
+
+CREATE TABLE post_views (
+    post_id        bigint PRIMARY KEY,
+    views          bigint NOT NULL,
+    viewers        bigint NOT NULL,
+    window_at      timestamptz NOT NULL,
+    window_viewers bytea NOT NULL,
+    all_viewers    bytea NOT NULL
+);
+
+CREATE TABLE comment (
+    post_id        bigint NOT NULL,
+    id             bigint NOT NULL,
+    parent_id      bigint,
+    author_id      bigint,
+    body           text NOT NULL,
+    state          text NOT NULL CHECK (state IN ('visible', 'held', 'deleted')),
+    kind           text NOT NULL CHECK (kind IN ('comment', 'pingback')),
+    changed_offset bigint NOT NULL,
+    version        bigint NOT NULL,
+    source         text,
+    author_name    text,
+    author_url     text,
+    created_at     timestamptz NOT NULL,
+    edited_at      timestamptz,
+    deleted_at     timestamptz,
+    PRIMARY KEY (post_id, id)
+);
+-- Resume reads by offset, activation by version; the two rise together, so one index serves both.
+CREATE INDEX comment_changed ON comment (post_id, changed_offset);
+CREATE INDEX comment_author ON comment (author_id, post_id, id) WHERE author_id IS NOT NULL;
+CREATE UNIQUE INDEX comment_source ON comment (post_id, source) WHERE source IS NOT NULL;
+
+CREATE TABLE reaction (
+    post_id    bigint NOT NULL,
+    comment_id bigint NOT NULL,
+    kind       text NOT NULL,
+    user_id    bigint NOT NULL,
+    amount     integer NOT NULL,
+    version    bigint NOT NULL,
+    PRIMARY KEY (post_id, comment_id, kind, user_id)
+);
+CREATE INDEX reaction_version ON reaction (post_id, version);
+
+CREATE TABLE operation (
+    account_id  bigint NOT NULL,
+    op          text NOT NULL,
+    actor       text NOT NULL,
+    fingerprint bytea NOT NULL,
+    result      bytea NOT NULL,
+    at          timestamptz NOT NULL,
+    PRIMARY KEY (account_id, op)
+);
+CREATE INDEX operation_actor ON operation (actor, at);
+
+CREATE TABLE alarm (
+    slot   integer NOT NULL,
+    actor  text NOT NULL,
+    name   text NOT NULL,
+    due_at timestamptz NOT NULL,
+    PRIMARY KEY (actor, name)
+);
+CREATE INDEX alarm_due ON alarm (due_at);
+
+CREATE TABLE outbox (
+    slot     integer NOT NULL,
+    id       bigint NOT NULL,
+    sender   text NOT NULL,
+    receiver text NOT NULL,
+    payload  bytea NOT NULL,
+    PRIMARY KEY (slot, id)
+);
+
+CREATE TABLE mark (
+    receiver text NOT NULL,
+    slot     integer NOT NULL,
+    id       bigint NOT NULL,
+    PRIMARY KEY (receiver, slot)
+);

@@ -1,0 +1,206 @@
+"""The rows of every table that actors write, as frozen structs: a row is always a final image.
+
+A field is the column of the same name, but a time: ``created_ms`` (Unix milliseconds) is the column ``created_at
+timestamptz``. ``table`` and ``key`` say where the row lives and what identifies it; the slot that fences it stands beside it in
+the batch.
+"""
+
+from typing import Any, ClassVar
+
+from msgspec import Struct
+
+
+class Row(Struct, frozen=True, kw_only=True):
+    """One row; two rows of the same table and key are two images of the same thing."""
+
+    table: ClassVar[str]
+    key: ClassVar[tuple[str, ...]]
+
+    def identity(self) -> tuple[Any, ...]:
+        """The values of the key's columns."""
+        return tuple(getattr(self, name) for name in self.key)
+
+
+class AccountRow(Row, frozen=True, kw_only=True):
+    table = "account"
+    key = ("id",)
+    id: int
+    kind: str
+    """member, host or guest."""
+    handle: str
+    name: str
+    email: str | None = None
+    url: str | None = None
+    role: str = "member"
+    password_hash: str | None = None
+    state: str = "active"
+    """active, erasing or deleted."""
+    version: int
+    created_ms: int
+    deleted_ms: int | None = None
+
+
+class SessionRow(Row, frozen=True, kw_only=True):
+    """A signed-in device. The refresh token of generation g is derived from id and g; none is stored."""
+
+    table = "session"
+    key = ("id",)
+    id: str
+    account_id: int
+    generation: int
+    rotated_ms: int
+    created_ms: int
+    expires_ms: int
+    revoked_ms: int | None = None
+
+
+class PostRow(Row, frozen=True, kw_only=True):
+    table = "post"
+    key = ("id",)
+    id: int
+    author_id: int | None
+    slug: str | None
+    title: str
+    body: str
+    tags: list[str]
+    state: str
+    """draft, scheduled, published or deleted."""
+    comments_open: bool
+    page_url: str | None
+    changed_offset: int
+    """Stream offset of the last published change of the post itself; 0 before the first."""
+    created_ms: int
+    publish_ms: int | None
+    """When it is to be published; None unless scheduled."""
+    published_ms: int | None
+    edited_ms: int | None
+
+
+class PostStateRow(Row, frozen=True, kw_only=True):
+    """What changes with every commit of a post: exact counters, and where its stream stands."""
+
+    table = "post_state"
+    key = ("post_id",)
+    post_id: int
+    version: int
+    head: int
+    """The last offset published on the stream."""
+    last_comment_id: int
+    comments: int
+    """Visible comments."""
+    reactions: dict[str, int]
+    """Reactions on the post itself, by kind."""
+    applause: int
+
+
+class SnapshotRow(Row, frozen=True, kw_only=True):
+    """An actor's bulky state at one version; what is newer is read from the rows."""
+
+    table = "snapshot"
+    key = ("actor",)
+    actor: str
+    version: int
+    head: int
+    data: bytes
+
+
+class PostViewsRow(Row, frozen=True, kw_only=True):
+    """Views, flushed apart from the commits: absolute totals, and the viewers of the half hour that began at ``window_ms``."""
+
+    table = "post_views"
+    key = ("post_id",)
+    post_id: int
+    views: int
+    viewers: int
+    window_ms: int
+    window_viewers: bytes
+    all_viewers: bytes
+
+
+class CommentRow(Row, frozen=True, kw_only=True):
+    table = "comment"
+    key = ("post_id", "id")
+    post_id: int
+    id: int
+    """1, 2, 3 … within its post, in the order of arrival."""
+    parent_id: int | None
+    author_id: int | None
+    """None: anonymised."""
+    body: str
+    state: str
+    """visible, held or deleted."""
+    kind: str
+    """comment or pingback."""
+    changed_offset: int
+    """Stream offset of the last published change; 0 while held."""
+    version: int
+    """The actor's version at the last change."""
+    source: str | None
+    """Where an imported comment came from; unique in its post."""
+    author_name: str | None
+    """The name of an imported author who has no account here."""
+    author_url: str | None
+    created_ms: int
+    edited_ms: int | None
+    deleted_ms: int | None
+
+
+class ReactionRow(Row, frozen=True, kw_only=True):
+    """One person's reaction of one kind. ``amount`` 0 is one taken back; applause has 0 to 50, others 1."""
+
+    table = "reaction"
+    key = ("post_id", "comment_id", "kind", "user_id")
+    post_id: int
+    comment_id: int
+    """0: the post itself."""
+    kind: str
+    user_id: int
+    amount: int
+    version: int
+    """The actor's version at the last change."""
+
+
+class OperationRow(Row, frozen=True, kw_only=True):
+    """A client's operation that was done: who repeats it gets ``result``. Unique by (account_id, op) over all actors."""
+
+    table = "operation"
+    key = ("account_id", "op")
+    account_id: int
+    op: str
+    actor: str
+    fingerprint: bytes
+    result: bytes
+    at_ms: int
+
+
+class AlarmRow(Row, frozen=True, kw_only=True):
+    """A durable timer of an actor; setting it again moves it."""
+
+    table = "alarm"
+    key = ("actor", "name")
+    slot: int
+    actor: str
+    name: str
+    due_ms: int
+
+
+class OutboxRow(Row, frozen=True, kw_only=True):
+    """A durable message from one actor to another, until it is acknowledged. ``id`` rises within the sender's slot."""
+
+    table = "outbox"
+    key = ("slot", "id")
+    slot: int
+    id: int
+    sender: str
+    receiver: str
+    payload: bytes
+
+
+class MarkRow(Row, frozen=True, kw_only=True):
+    """The last message that a receiver has handled from a sender's slot: whatever is not beyond it was seen."""
+
+    table = "mark"
+    key = ("receiver", "slot")
+    receiver: str
+    slot: int
+    id: int
