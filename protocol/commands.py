@@ -29,6 +29,8 @@ class Person(Struct, frozen=True):
     name: str
     role: Literal["anonymous", "guest", "member", "author", "moderator", "admin"] = "member"
     url: str | None = None
+    viewer: int = 0
+    """Whom a view counts for: a keyed 32-bit hash of the account, or of an anonymous reader's address and browser."""
 
     @property
     def moderates(self) -> bool:
@@ -200,6 +202,8 @@ class ReadComments(PostCommand, frozen=True, kw_only=True):
     writes = False
     order: Literal["newest", "oldest", "best"] = "newest"
     view: Literal["threads", "level"] = "threads"
+    only: Literal["comments", "pingbacks", "held"] = "comments"
+    """Pingbacks stand apart; what is held is for moderators and the post's author."""
     parent: Id | None = None
     limit: Annotated[int, Meta(ge=1, le=200)] = 50
     after: Annotated[str, Meta(max_length=64)] | None = None

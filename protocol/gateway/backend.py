@@ -5,7 +5,7 @@ from typing import Any, Literal, Protocol
 
 from protocol.commands import Command, Person
 from protocol.cursor import Cursor
-from protocol.delivery import Attached, Sink
+from protocol.delivery import Attached, Published, Sink
 from protocol.errors import DomainError
 from protocol.views import Author, PostView
 
@@ -39,7 +39,7 @@ class Backend(Protocol):
         """Subscribe ``sink`` to the stream of ``key``, from ``since`` or from now. Raises ``DomainError``."""
         ...
 
-    async def changes(self, key: str, since: Cursor | None, limit: int) -> tuple[list[bytes], Cursor, bool, bool]:
+    async def changes(self, key: str, since: Cursor | None, limit: int) -> tuple[Sequence[Published], Cursor, bool, bool]:
         """What changed since a cursor, as one page: (publications, cursor after them, recovered, whether there is more)."""
         ...
 
