@@ -1,0 +1,204 @@
+"""What HTTP alone says: the bodies and queries of requests, and the answers that are not views of an actor.
+
+A body is a command without what the path says. Times are RFC 3339 with an offset; the commands behind them count Unix
+milliseconds.
+"""
+
+from datetime import datetime
+from typing import Annotated, Literal
+
+from msgspec import UNSET, Meta, Raw, Struct, UnsetType
+
+from protocol.accounts import AccountView
+from protocol.commands import POST_BODY_CHARS_MAX, TAGS_MAX, TITLE_CHARS_MAX, Id
+from protocol.views import View
+
+Moment = Annotated[datetime, Meta(tz=True)]
+Title = Annotated[str, Meta(min_length=1, max_length=TITLE_CHARS_MAX)]
+PostBody = Annotated[str, Meta(max_length=POST_BODY_CHARS_MAX, description="Markdown.")]
+Slug = Annotated[str, Meta(min_length=1, max_length=80)]
+Tags = Annotated[list[Annotated[str, Meta(min_length=1, max_length=50)]], Meta(max_length=TAGS_MAX)]
+Handle = Annotated[
+    str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{1,29}$", description="Letters, digits, _ and -; case is lost.")
+]
+Name = Annotated[str, Meta(min_length=1, max_length=80)]
+Email = Annotated[str, Meta(pattern=r"^[^@\s]+@[^@\s]+$", max_length=254)]
+Password = Annotated[str, Meta(min_length=8, max_length=256)]
+Url = Annotated[str, Meta(pattern=r"^https?://", max_length=2_048)]
+COUNTS_MAX = 100
+
+
+class Body(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The JSON object of a request; a field that it does not know is refused."""
+
+
+class Query(Struct, frozen=True, kw_only=True):
+    """The query of a request; parameters that it does not know are ignored."""
+
+
+# -- accounts ---------------------------------------------------------------------------------------------------------
+
+
+class SignUp(Body, frozen=True, kw_only=True):
+    handle: Handle
+    password: Password
+    email: Email | None = None
+    name: Name | None = None
+    """Shown beside comments; by default the handle."""
+
+
+class SignIn(Body, frozen=True, kw_only=True):
+    login: Annotated[str, Meta(min_length=1, max_length=254, description="Handle or e-mail address.")]
+    password: Annotated[str, Meta(min_length=1, max_length=256)]
+
+
+class RefreshSession(Body, frozen=True, kw_only=True):
+    refresh_token: Annotated[str, Meta(max_length=256)]
+
+
+class EditProfile(Body, frozen=True, kw_only=True):
+    name: Name | UnsetType = UNSET
+    url: Url | UnsetType = UNSET
+    password: Password | UnsetType = UNSET
+    """The new one; needs ``current_password``."""
+    current_password: Annotated[str, Meta(max_length=256)] | UnsetType = UNSET
+
+
+class NewGuest(Body, frozen=True, kw_only=True):
+    name: Name
+
+
+class SignedIn(View, frozen=True):
+    """Who one is now, and the tokens that prove it."""
+
+    account: AccountView
+    access_token: str
+    """For ``Authorization: Bearer`` and the WebSocket's connect."""
+    expires_at: str
+    """When the access token ends."""
+    refresh_token: str | UnsetType = UNSET
+    """To be exchanged, once, for the next pair; absent where the old one stays valid."""
+
+
+class Ticket(View, frozen=True):
+    """Stands for the access token in a query, once, for a minute."""
+
+    ticket: str
+    expires_at: str
+
+
+class PublicProfile(View, frozen=True):
+    id: str
+    handle: str
+    name: str
+    url: str | None
+    role: Literal["guest", "member", "author", "moderator", "admin"]
+    created_at: str
+
+
+# -- posts ------------------------------------------------------------------------------------------------------------
+
+
+class ListPosts(Query, frozen=True, kw_only=True):
+    tag: Annotated[str, Meta(max_length=50)] | None = None
+    author: Annotated[str, Meta(max_length=64, description="A handle.")] | None = None
+    before: Id | None = None
+    """Posts older than this one."""
+    limit: Annotated[int, Meta(ge=1, le=100)] = 20
+    drafts: bool = False
+    """Unpublished ones too; for their author and moderators."""
+
+
+class NewPost(Body, frozen=True, kw_only=True):
+    title: Title
+    body: PostBody = ""
+    slug: Slug | None = None
+    """By default made from the title."""
+    tags: Tags = []
+    state: Literal["draft", "published"] = "published"
+    publish_at: Moment | None = None
+    """A later time schedules the publication."""
+
+
+class PostEdit(Body, frozen=True, kw_only=True):
+    """What is given is changed, the rest stays."""
+
+    title: Title | None = None
+    body: PostBody | None = None
+    slug: Slug | None = None
+    tags: Tags | None = None
+    comments_open: bool | None = None
+
+
+class Publication(Body, frozen=True, kw_only=True):
+    at: Moment | None = None
+    """By default now."""
+
+
+class PageKey(Body, frozen=True, kw_only=True):
+    """Which page embeds the comments: its own id, else its address, else its path on the asking site."""
+
+    id: Annotated[str, Meta(min_length=1, max_length=200)] | None = None
+    url: Annotated[str, Meta(max_length=2_048)] | None = None
+    path: Annotated[str, Meta(max_length=2_048)] | None = None
+    title: Title | None = None
+
+
+class CountsQuery(Body, frozen=True, kw_only=True):
+    posts: Annotated[list[Id], Meta(max_length=COUNTS_MAX)]
+
+
+class ReadChanges(Query, frozen=True, kw_only=True):
+    cursor: Annotated[str, Meta(max_length=96)] | None = None
+    limit: Annotated[int, Meta(ge=1, le=500)] = 100
+
+
+class Change(View, frozen=True):
+    """One publication of a post's stream. ``offset`` is its place; without one it is volatile."""
+
+    data: Raw
+    """A publication, as the WebSocket and the SSE stream carry it."""
+    offset: int | UnsetType = UNSET
+
+
+class Changes(View, frozen=True):
+    publications: list[Change]
+    cursor: str
+    """Where to go on."""
+    recovered: bool
+    """False: the cursor was none of this stream; reload, then go on from the new one."""
+    more: bool
+
+
+# -- comments, reactions, signals -------------------------------------------------------------------------------------
+
+
+class ListComments(Query, frozen=True, kw_only=True):
+    order: Literal["newest", "oldest", "best"] = "newest"
+    view: Literal["threads", "level"] = "threads"
+    """Whole threads, or one level with the count of what it hides."""
+    only: Literal["comments", "pingbacks", "held"] = "comments"
+    parent: Id | None = None
+    """Only what hangs on this comment."""
+    limit: Annotated[int, Meta(ge=1, le=200)] = 50
+    after: Annotated[str, Meta(max_length=64)] | None = None
+    """The ``next`` of the page before."""
+
+
+class NewComment(Body, frozen=True, kw_only=True):
+    body: str
+    """Markdown, at most 10,000 characters."""
+    parent: Id | None = None
+
+
+class CommentEdit(Body, frozen=True, kw_only=True):
+    body: str
+
+
+class Applause(Body, frozen=True, kw_only=True):
+    total: int
+    """0 to 50: the person's own total, not a difference."""
+
+
+class TypingSignal(Body, frozen=True, kw_only=True):
+    on: bool = True

@@ -1,0 +1,258 @@
+"""Every HTTP endpoint, as data: what registers the handlers and what the API description is made from.
+
+A handler has the endpoint's ``name``. To add an endpoint: a row here, its structs in ``requests`` or ``views``, a
+handler of that name in ``gateway``.
+"""
+
+from typing import Any, Literal
+
+from msgspec import Struct
+
+from protocol import requests, views
+from protocol.accounts import AccountView
+
+Who = Literal["anyone", "writer", "member"]
+"""Who may ask: anonymous readers too; accounts and guests; accounts. What an actor refuses beyond that is its own."""
+
+POST_BYTES_MAX = 1 << 20
+"""Of a request that carries a post: 100,000 characters of any script, escaped or not."""
+
+
+class Endpoint(Struct, frozen=True, kw_only=True):
+    """One method of one path."""
+
+    method: Literal["GET", "POST", "PUT", "PATCH", "DELETE"]
+    path: str
+    name: str
+    subject: str
+    summary: str
+    who: Who = "anyone"
+    query: type[requests.Query] | None = None
+    body: type[requests.Body] | None = None
+    body_bytes_max: int | None = None
+    """None: what the gateway allows any request."""
+    answer: Any = None
+    """A type; None: an answer without a body."""
+    status: int = 200
+    media_type: str = "application/json"
+    headers: tuple[str, ...] = ()
+    """Headers of the answer worth knowing."""
+    errors: tuple[str, ...] = ()
+    """Codes beyond those that every endpoint of its kind has; see ``error_codes``."""
+    takes_operation: bool = False
+    """Whether ``Idempotency-Key`` makes a retry safe. Where it is not taken, repeating is harmless anyway."""
+    costly: bool = False
+    """Counted against the small allowance for sign-ins."""
+
+    def error_codes(self) -> tuple[str, ...]:
+        """Every code that it may answer."""
+        codes = ["internal", "overloaded", "unavailable", "too_many_requests", "token_expired", "unauthorized"]
+        if self.method != "GET":
+            codes += ["origin_not_allowed", "request_timeout"]
+        if self.who != "anyone":
+            codes += ["permission_denied"]
+        if self.body is not None:
+            codes += ["bad_request", "too_large", "unsupported_media_type"]
+        if self.body is not None or self.query is not None:
+            codes += ["invalid"]
+        if self.takes_operation:
+            codes += ["operation_reused", "invalid"]
+        return tuple(dict.fromkeys((*codes, *self.errors)))
+
+
+_NO_POST = ("post_not_found",)
+_NO_COMMENT = ("post_not_found", "comment_not_found")
+_BAD_COMMENT = ("comment_empty", "comment_too_long", "refused")
+
+# fmt: off
+_ACCOUNTS = (
+    Endpoint(
+        method="POST", path="/v1/accounts", name="sign_up", subject="Accounts",
+        summary="Make an account and sign in. A retry with the same Idempotency-Key and password signs in.",
+        body=requests.SignUp, answer=requests.SignedIn, status=201, headers=("Location",), takes_operation=True,
+        costly=True, errors=("sign_up_closed", "handle_taken", "email_taken"),
+    ),
+    Endpoint(
+        method="POST", path="/v1/sessions", name="sign_in", subject="Accounts",
+        summary="Sign in by handle or e-mail address.",
+        body=requests.SignIn, answer=requests.SignedIn, status=201, costly=True, errors=("wrong_credentials",),
+    ),
+    Endpoint(
+        method="POST", path="/v1/sessions/refresh", name="refresh_session", subject="Accounts",
+        summary="Exchange a refresh token for the next pair. For 30 s the token before gets the same pair again; "
+        "any older one ends the session.",
+        body=requests.RefreshSession, answer=requests.SignedIn, costly=True, errors=("session_ended",),
+    ),
+    Endpoint(
+        method="DELETE", path="/v1/sessions/current", name="sign_out", subject="Accounts",
+        summary="Sign out: the session's tokens are refused from now on.",
+        who="writer", status=204, errors=("not_available",),
+    ),
+    Endpoint(
+        method="POST", path="/v1/guests", name="sign_in_as_guest", subject="Accounts",
+        summary="Become a guest: a name without a password, who may comment and edit these comments.",
+        body=requests.NewGuest, answer=requests.SignedIn, status=201, costly=True, errors=("guests_not_allowed",),
+    ),
+    Endpoint(
+        method="GET", path="/v1/me", name="read_me", subject="Accounts",
+        summary="One's own account.",
+        who="writer", answer=AccountView, errors=("account_not_found",),
+    ),
+    Endpoint(
+        method="PATCH", path="/v1/me", name="edit_me", subject="Accounts",
+        summary="Change one's profile or password; answers with an access token that bears the new name.",
+        who="writer", body=requests.EditProfile, answer=requests.SignedIn,
+        errors=("account_not_found", "wrong_credentials"),
+    ),
+    Endpoint(
+        method="DELETE", path="/v1/me", name="delete_me", subject="Accounts",
+        summary="Delete one's account and end its sessions. Comments lose their author, or become tombstones.",
+        who="writer", status=204, errors=("account_not_found",),
+    ),
+    Endpoint(
+        method="GET", path="/v1/users/{handle}", name="read_user", subject="Accounts",
+        summary="What everyone may know of a member.",
+        answer=requests.PublicProfile, errors=("account_not_found",),
+    ),
+    Endpoint(
+        method="POST", path="/v1/tickets", name="make_ticket", subject="Accounts",
+        summary="A ticket to stand for the access token in a query, once, within a minute: EventSource sends no headers.",
+        who="writer", answer=requests.Ticket, status=201,
+    ),
+)
+
+_POSTS = (
+    Endpoint(
+        method="GET", path="/v1/posts", name="list_posts", subject="Posts",
+        summary="Published posts, newest first.",
+        query=requests.ListPosts, answer=list[views.PostView], headers=("Link",), errors=("permission_denied",),
+    ),
+    Endpoint(
+        method="POST", path="/v1/posts", name="create_post", subject="Posts",
+        summary="Write a post: a draft, published now, or at a time to come.",
+        who="member", body=requests.NewPost, body_bytes_max=POST_BYTES_MAX, answer=views.PostView, status=201,
+        headers=("Location", "ETag"), takes_operation=True, errors=("slug_taken", "refused"),
+    ),
+    Endpoint(
+        method="GET", path="/v1/posts/{id}", name="read_post", subject="Posts",
+        summary="One post with its counters. A draft only for its author and moderators.",
+        answer=views.PostView, headers=("ETag",), errors=_NO_POST,
+    ),
+    Endpoint(
+        method="GET", path="/v1/posts/by-slug/{slug}", name="read_post_by_slug", subject="Posts",
+        summary="One post, by its slug.",
+        answer=views.PostView, headers=("ETag",), errors=_NO_POST,
+    ),
+    Endpoint(
+        method="PATCH", path="/v1/posts/{id}", name="edit_post", subject="Posts",
+        summary="Change what is given of a post, leave the rest. For its author and moderators.",
+        who="member", body=requests.PostEdit, body_bytes_max=POST_BYTES_MAX, answer=views.PostView, headers=("ETag",),
+        takes_operation=True, errors=(*_NO_POST, "not_author", "slug_taken", "refused"),
+    ),
+    Endpoint(
+        method="DELETE", path="/v1/posts/{id}", name="delete_post", subject="Posts",
+        summary="Delete a post. For its author and moderators.",
+        who="member", status=204, takes_operation=True, errors=(*_NO_POST, "not_author"),
+    ),
+    Endpoint(
+        method="POST", path="/v1/posts/{id}/publish", name="publish_post", subject="Posts",
+        summary="Publish a draft now, or at a time to come.",
+        who="member", body=requests.Publication, answer=views.PostView, headers=("ETag",), takes_operation=True,
+        errors=(*_NO_POST, "not_author"),
+    ),
+    Endpoint(
+        method="PUT", path="/v1/pages", name="open_page", subject="Posts",
+        summary="The post that holds the comments of a page elsewhere, made on first use. For allowed origins. "
+        "Query, fragment, trailing slash, default port and the case of the host make no difference.",
+        body=requests.PageKey, answer=views.PostView, headers=("ETag",), errors=_NO_POST,
+    ),
+    Endpoint(
+        method="POST", path="/v1/counts", name="read_counts", subject="Posts",
+        summary="The counters of many posts in one call; those that do not exist are left out.",
+        body=requests.CountsQuery, answer=dict[str, views.Counters],
+    ),
+    Endpoint(
+        method="GET", path="/v1/posts/{id}/changes", name="read_changes", subject="Posts",
+        summary="What changed on the post's stream since a cursor, however old; without one, where the stream stands.",
+        query=requests.ReadChanges, answer=requests.Changes, errors=_NO_POST,
+    ),
+)
+
+_COMMENTS = (
+    Endpoint(
+        method="GET", path="/v1/posts/{id}/comments", name="list_comments", subject="Comments",
+        summary="A page of comments, whole threads or one level, and the cursor to go on live from.",
+        query=requests.ListComments, answer=views.CommentPage, headers=("Link", "ETag"),
+        errors=(*_NO_COMMENT, "permission_denied"),
+    ),
+    Endpoint(
+        method="POST", path="/v1/posts/{id}/comments", name="create_comment", subject="Comments",
+        summary="Write a comment, or a reply to one.",
+        who="writer", body=requests.NewComment, answer=views.CommentView, status=201, headers=("Location",),
+        takes_operation=True, errors=(*_NO_POST, "parent_not_found", "comments_closed", *_BAD_COMMENT),
+    ),
+    Endpoint(
+        method="GET", path="/v1/posts/{id}/comments/{comment}", name="read_comment", subject="Comments",
+        summary="One comment.",
+        answer=views.CommentView, headers=("ETag",), errors=_NO_COMMENT,
+    ),
+    Endpoint(
+        method="PATCH", path="/v1/posts/{id}/comments/{comment}", name="edit_comment", subject="Comments",
+        summary="Rewrite one's comment, for 15 minutes; a moderator at any time.",
+        who="writer", body=requests.CommentEdit, answer=views.CommentView, takes_operation=True,
+        errors=(*_NO_COMMENT, "not_author", "edit_window_over", *_BAD_COMMENT),
+    ),
+    Endpoint(
+        method="DELETE", path="/v1/posts/{id}/comments/{comment}", name="delete_comment", subject="Comments",
+        summary="Delete a comment; a tombstone keeps its place, the replies stay.",
+        who="writer", status=204, takes_operation=True, errors=(*_NO_COMMENT, "not_author"),
+    ),
+    Endpoint(
+        method="POST", path="/v1/posts/{id}/comments/{comment}/approve", name="approve_comment", subject="Comments",
+        summary="Show a comment that is held. For moderators and the post's author.",
+        who="member", answer=views.CommentView, takes_operation=True, errors=_NO_COMMENT,
+    ),
+)
+
+_REACTIONS = (
+    Endpoint(
+        method="PUT", path="/v1/posts/{id}/reactions/{kind}", name="react", subject="Reactions",
+        summary="Give the post a reaction; one of each kind a person.",
+        who="writer", answer=views.Ack, errors=(*_NO_POST, "unknown_reaction"),
+    ),
+    Endpoint(
+        method="DELETE", path="/v1/posts/{id}/reactions/{kind}", name="unreact", subject="Reactions",
+        summary="Take one's reaction back.",
+        who="writer", answer=views.Ack, errors=(*_NO_POST, "unknown_reaction"),
+    ),
+    Endpoint(
+        method="PUT", path="/v1/posts/{id}/comments/{comment}/reactions/{kind}", name="react_to_comment",
+        subject="Reactions", summary="Give a comment a reaction.",
+        who="writer", answer=views.Ack, errors=(*_NO_COMMENT, "unknown_reaction"),
+    ),
+    Endpoint(
+        method="DELETE", path="/v1/posts/{id}/comments/{comment}/reactions/{kind}", name="unreact_to_comment",
+        subject="Reactions", summary="Take one's reaction to a comment back.",
+        who="writer", answer=views.Ack, errors=(*_NO_COMMENT, "unknown_reaction"),
+    ),
+    Endpoint(
+        method="PUT", path="/v1/posts/{id}/applause", name="applaud", subject="Reactions",
+        summary="Set one's applause for the post, 0 to 50.",
+        who="writer", body=requests.Applause, answer=views.Ack, errors=(*_NO_POST, "applause_out_of_range"),
+    ),
+    Endpoint(
+        method="POST", path="/v1/posts/{id}/views", name="view_post", subject="Reactions",
+        summary="Say that the post is being looked at; counts once per viewer and half hour.",
+        status=204, errors=_NO_POST,
+    ),
+    Endpoint(
+        method="POST", path="/v1/posts/{id}/typing", name="signal_typing", subject="Reactions",
+        summary="Say that one is writing, or has stopped; shown to the others for some seconds.",
+        who="writer", body=requests.TypingSignal, status=204, errors=_NO_POST,
+    ),
+)
+
+# fmt: on
+ENDPOINTS: tuple[Endpoint, ...] = (*_ACCOUNTS, *_POSTS, *_COMMENTS, *_REACTIONS)
+
+assert len({endpoint.name for endpoint in ENDPOINTS}) == len(ENDPOINTS), "two endpoints share a name"
