@@ -1,0 +1,165 @@
+"""The one way in for what clients send: JSON to checked structs, the same for RPCs and for bodies of HTTP."""
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Any, Final, NamedTuple, TypeVar
+
+import msgspec
+from msgspec import Struct
+
+from protocol import text
+from protocol.commands import (
+    Applaud,
+    ApproveComment,
+    Command,
+    CreateComment,
+    CreatePost,
+    DeleteComment,
+    DeletePost,
+    EditComment,
+    EditPost,
+    OperationId,
+    PostCommand,
+    PublishPost,
+    React,
+    ReadComment,
+    ReadComments,
+    ReadPost,
+    Typing,
+    View,
+)
+from protocol.errors import Refused
+
+S = TypeVar("S", bound=Struct)
+Rules = Mapping[str, Callable[[Any], Any]]
+"""For fields of a struct, by name: what makes a value of the right type a value that may be kept, or refuses it."""
+
+_POST: Final[Rules] = MappingProxyType({"post": text.decimal_id})
+_COMMENT: Final[Rules] = MappingProxyType({**_POST, "comment": text.decimal_id})
+
+RULES: Final[Mapping[type[Command], Rules]] = MappingProxyType({
+    CreateComment: {**_POST, "body": text.comment_body, "parent": text.decimal_id},
+    EditComment: {**_COMMENT, "body": text.comment_body},
+    DeleteComment: _COMMENT,
+    ApproveComment: _COMMENT,
+    React: {**_COMMENT, "kind": text.one_line},
+    Applaud: _POST,
+    View: _POST,
+    Typing: _POST,
+    ReadPost: _POST,
+    ReadComment: _COMMENT,
+    ReadComments: {**_POST, "parent": text.decimal_id, "after": text.plain},
+    CreatePost: {
+        **_POST, "title": text.title, "body": text.post_body, "slug": text.slug, "tags": text.tags,
+        "publish_at": text.unix_ms, "page_url": text.web_address, "created_at": text.unix_ms,
+    },
+    EditPost: {**_POST, "title": text.title, "body": text.post_body, "slug": text.slug, "tags": text.tags},
+    PublishPost: {**_POST, "at": text.unix_ms},
+    DeletePost: _POST,
+})
+"""Of every command that carries what a client says."""
+
+
+class _Call(NamedTuple):
+    """How an RPC is decoded: the command's fields and, if it writes, the operation id."""
+
+    command: type[PostCommand]
+    wire: type[PostCommand]
+    fields: tuple[str, ...]
+
+
+def _call(command: type[PostCommand]) -> _Call:
+    fields = command.__struct_fields__
+    if not command.writes:
+        return _Call(command, command, fields)
+    wire = msgspec.defstruct(
+        f"{command.__name__}Call",
+        [("op", OperationId | None, None)],
+        bases=(command,),
+        frozen=True,
+        kw_only=True,
+        forbid_unknown_fields=True,
+    )
+    return _Call(command, wire, fields)
+
+
+CALLS: Final[Mapping[str, _Call]] = MappingProxyType({
+    command.method: _call(command)
+    for command in (
+        CreateComment, EditComment, DeleteComment, ApproveComment, React, Applaud, View, Typing,
+        ReadPost, ReadComment, ReadComments, EditPost, PublishPost, DeletePost,
+    )
+})  # fmt: skip
+"""The RPCs, by method."""
+
+
+class Request(NamedTuple):
+    """A command, the key of the actor that it is for, and the client's operation id."""
+
+    key: str
+    command: PostCommand
+    op: str | None
+
+
+def decode_command(method: str, data: bytes | msgspec.Raw) -> Request:
+    """The command that an RPC carries.
+
+    Raises:
+        Refused: ``method_not_found``; ``bad_request`` for what is no JSON; ``invalid`` with the field's path, or a text's
+            own code.
+    """
+    call = CALLS.get(method)
+    if call is None:
+        raise Refused("method_not_found")
+    decoded = decode_json(call.wire, data or b"{}")
+    if call.wire is call.command:
+        command, op = decoded, None
+    else:
+        command = call.command(**{name: getattr(decoded, name) for name in call.fields})
+        op = getattr(decoded, "op")  # noqa: B009  (the struct is made above; mypy does not see its field)
+    if op is not None:
+        text.in_field("op", text.operation_id, op)
+    command = checked(command, RULES[call.command])
+    return Request(f"post:{command.post}", command, op)
+
+
+def decode_body(kind: type[S], data: bytes, rules: Rules = MappingProxyType({})) -> S:
+    """The struct that a request's body carries, with ``rules`` applied to its fields.
+
+    Raises:
+        Refused: ``bad_request`` for what is no JSON; ``invalid`` with the field's path, or a text's own code.
+    """
+    return checked(decode_json(kind, data), rules)
+
+
+def checked(value: S, rules: Rules) -> S:
+    """``value`` with each field that has a rule as the rule returns it; None stays. Raises ``Refused``."""
+    changes = {}
+    for name, rule in rules.items():
+        given = getattr(value, name)
+        if given is None or given is msgspec.UNSET:
+            continue
+        kept = text.in_field(name, rule, given)
+        if kept is not given:
+            changes[name] = kept
+    return msgspec.structs.replace(value, **changes) if changes else value
+
+
+def decode_json(kind: type[S], data: bytes | msgspec.Raw) -> S:
+    """``data`` as ``kind``; raises ``Refused``: ``bad_request`` or ``invalid``."""
+    try:
+        return msgspec.json.decode(data, type=kind)
+    except msgspec.ValidationError as error:
+        raise Refused("invalid", _located(str(error))) from None
+    except (ValueError, RecursionError):
+        # Malformed JSON, invalid UTF-8, a lone surrogate, or nesting without end.
+        raise Refused("bad_request", "not well-formed JSON in UTF-8") from None
+
+
+def _located(message: str) -> str:
+    """msgspec's message with the path in front: ``body: expected `str`, got `int```."""
+    what, separator, path = message.rpartition(" - at `$")
+    if not separator:
+        return message
+    path = path.removesuffix("`").removeprefix(".")
+    return f"{path or 'body'}: {what[0].lower()}{what[1:]}"
