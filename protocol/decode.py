@@ -37,26 +37,34 @@ Rules = Mapping[str, Callable[[Any], Any]]
 _POST: Final[Rules] = MappingProxyType({"post": text.decimal_id})
 _COMMENT: Final[Rules] = MappingProxyType({**_POST, "comment": text.decimal_id})
 
-RULES: Final[Mapping[type[Command], Rules]] = MappingProxyType({
-    CreateComment: {**_POST, "body": text.comment_body, "parent": text.decimal_id},
-    EditComment: {**_COMMENT, "body": text.comment_body},
-    DeleteComment: _COMMENT,
-    ApproveComment: _COMMENT,
-    React: {**_COMMENT, "kind": text.one_line},
-    Applaud: _POST,
-    View: _POST,
-    Typing: _POST,
-    ReadPost: _POST,
-    ReadComment: _COMMENT,
-    ReadComments: {**_POST, "parent": text.decimal_id, "after": text.plain},
-    CreatePost: {
-        **_POST, "title": text.title, "body": text.post_body, "slug": text.slug, "tags": text.tags,
-        "publish_at": text.unix_ms, "page_url": text.web_address, "created_at": text.unix_ms,
-    },
-    EditPost: {**_POST, "title": text.title, "body": text.post_body, "slug": text.slug, "tags": text.tags},
-    PublishPost: {**_POST, "at": text.unix_ms},
-    DeletePost: _POST,
-})
+RULES: Final[Mapping[type[Command], Rules]] = MappingProxyType(
+    {
+        CreateComment: {**_POST, "body": text.comment_body, "parent": text.decimal_id},
+        EditComment: {**_COMMENT, "body": text.comment_body},
+        DeleteComment: _COMMENT,
+        ApproveComment: _COMMENT,
+        React: {**_COMMENT, "kind": text.one_line},
+        Applaud: _POST,
+        View: _POST,
+        Typing: _POST,
+        ReadPost: _POST,
+        ReadComment: _COMMENT,
+        ReadComments: {**_POST, "parent": text.decimal_id, "after": text.plain},
+        CreatePost: {
+            **_POST,
+            "title": text.title,
+            "body": text.post_body,
+            "slug": text.slug,
+            "tags": text.tags,
+            "publish_at": text.unix_ms,
+            "page_url": text.web_address,
+            "created_at": text.unix_ms,
+        },
+        EditPost: {**_POST, "title": text.title, "body": text.post_body, "slug": text.slug, "tags": text.tags},
+        PublishPost: {**_POST, "at": text.unix_ms},
+        DeletePost: _POST,
+    }
+)
 """Of every command that carries what a client says."""
 
 
@@ -64,7 +72,7 @@ class _Call(NamedTuple):
     """How an RPC is decoded: the command's fields and, if it writes, the operation id."""
 
     command: type[PostCommand]
-    wire: type[PostCommand]
+    wire: type[Struct]
     fields: tuple[str, ...]
 
 
@@ -105,18 +113,18 @@ def decode_command(method: str, data: bytes | msgspec.Raw) -> Request:
     """The command that an RPC carries.
 
     Raises:
-        Refused: ``method_not_found``; ``bad_request`` for what is no JSON; ``invalid`` with the field's path, or a text's
-            own code.
+        Refused: ``method_not_found``; ``bad_request`` for what is no JSON; ``invalid`` with the field's path, or a
+            text's own code.
     """
     call = CALLS.get(method)
     if call is None:
         raise Refused("method_not_found")
-    decoded = decode_json(call.wire, data or b"{}")
-    if call.wire is call.command:
-        command, op = decoded, None
-    else:
+    decoded: Any = decode_json(call.wire, data or b"{}")
+    if call.command.writes:
+        op = decoded.op
         command = call.command(**{name: getattr(decoded, name) for name in call.fields})
-        op = getattr(decoded, "op")  # noqa: B009  (the struct is made above; mypy does not see its field)
+    else:
+        op, command = None, decoded
     if op is not None:
         text.in_field("op", text.operation_id, op)
     command = checked(command, RULES[call.command])

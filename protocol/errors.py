@@ -122,6 +122,7 @@ class Disconnect(Exception):
 
 # The close codes in use; names and numbers are those of the Centrifuge protocol.
 SHUTDOWN = (3001, "shutdown")
+EXPIRED = (3005, "connection expired")
 SLOW = (3008, "slow")
 INSUFFICIENT_STATE = (3010, "insufficient state")
 NO_PONG = (3012, "no pong")

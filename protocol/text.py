@@ -1,17 +1,20 @@
 """What a client's text must be, and the one form in which it is kept.
 
-Every function returns its text normalised: newlines as ``\\n``, Unicode in NFC. What cannot be shown or stored is refused, with
-``invalid`` unless said otherwise. Lengths are in characters, after normalisation.
+Every function returns its text normalised: newlines as ``\\n``, Unicode in NFC. What cannot be shown or stored is
+refused, with ``invalid`` unless said otherwise. Lengths are in characters, after normalisation.
 """
 
 import re
 import unicodedata
 from collections.abc import Callable, Iterable
-from typing import Final
+from typing import Final, TypeVar
 from urllib.parse import urlsplit
 
 from protocol.commands import BODY_CHARS_MAX, POST_BODY_CHARS_MAX, TAGS_MAX, TITLE_CHARS_MAX
 from protocol.errors import Refused
+
+T = TypeVar("T")
+U = TypeVar("U")
 
 NAME_CHARS_MAX = 80
 HANDLE_CHARS_MAX = 30
@@ -24,7 +27,8 @@ ID_MAX = (1 << 63) - 1
 TIME_MS_MAX = 253_402_300_799_999
 
 # Letters and marks that show nothing although Unicode does not call them spaces or controls.
-_BLANKS: Final = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0" + "".join(map(chr, range(0xFE00, 0xFE10))))
+_VARIATION_SELECTORS: Final = "".join(map(chr, range(0xFE00, 0xFE10)))
+_BLANKS: Final = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0" + _VARIATION_SELECTORS)
 # They reverse the text that follows, and so let one name pass for another.
 _BIDI: Final = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 _LEADING_BLANK_LINES: Final = re.compile(r"\A(?:[^\S\n]*\n)+")
@@ -121,7 +125,7 @@ def slug(text: str) -> str:
     """A post's name in its address; empty for none."""
     lowered = plain(text).strip().lower()
     if lowered and not (len(lowered) <= SLUG_CHARS_MAX and _SLUG.fullmatch(lowered)):
-        raise Refused("invalid", f"must be words of a-z and 0-9 joined by single dashes, at most {SLUG_CHARS_MAX} characters")
+        raise Refused("invalid", f"must be a-z and 0-9 joined by single dashes, at most {SLUG_CHARS_MAX} characters")
     return lowered
 
 
@@ -153,7 +157,7 @@ def web_address(text: str) -> str:
 
 
 def _printable(character: str) -> bool:
-    return not character.isspace() and character not in "<>\"\\" and character.isprintable()
+    return not character.isspace() and character not in '<>"\\' and character.isprintable()
 
 
 def email_address(text: str) -> str:
@@ -185,7 +189,7 @@ def unix_ms(time_ms: int) -> int:
     return time_ms
 
 
-def in_field(name: str, rule: Callable[[object], object], value: object) -> object:
+def in_field(name: str, rule: Callable[[T], U], value: T) -> U:
     """``rule`` applied to a field's value; a refusal as ``invalid`` names the field."""
     try:
         return rule(value)
