@@ -4,27 +4,33 @@ A body is a command without what the path says. Times are RFC 3339 with an offse
 milliseconds.
 """
 
+from collections.abc import Mapping
 from datetime import datetime
-from typing import Annotated, Literal
+from types import MappingProxyType
+from typing import Annotated, Final, Literal
 
 from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 
+from protocol import text
 from protocol.accounts import AccountView
 from protocol.commands import POST_BODY_CHARS_MAX, TAGS_MAX, TITLE_CHARS_MAX, Id
+from protocol.decode import Rules
 from protocol.views import View
 
-Moment = Annotated[datetime, Meta(tz=True)]
+Moment = Annotated[datetime, Meta(tz=True, description="RFC 3339, with an offset.")]
 Title = Annotated[str, Meta(min_length=1, max_length=TITLE_CHARS_MAX)]
 PostBody = Annotated[str, Meta(max_length=POST_BODY_CHARS_MAX, description="Markdown.")]
-Slug = Annotated[str, Meta(min_length=1, max_length=80)]
-Tags = Annotated[list[Annotated[str, Meta(min_length=1, max_length=50)]], Meta(max_length=TAGS_MAX)]
+Slug = Annotated[str, Meta(min_length=1, max_length=text.SLUG_CHARS_MAX, description="Words of a-z, 0-9 joined by -.")]
+Tag = Annotated[str, Meta(min_length=1, max_length=text.TAG_CHARS_MAX)]
+Tags = Annotated[list[Tag], Meta(max_length=TAGS_MAX)]
 Handle = Annotated[
-    str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{1,29}$", description="Letters, digits, _ and -; case is lost.")
+    str,
+    Meta(min_length=2, max_length=text.HANDLE_CHARS_MAX, description="a-z, 0-9 and, inside, . _ -; case is lost."),
 ]
-Name = Annotated[str, Meta(min_length=1, max_length=80)]
-Email = Annotated[str, Meta(pattern=r"^[^@\s]+@[^@\s]+$", max_length=254)]
+Name = Annotated[str, Meta(min_length=1, max_length=text.NAME_CHARS_MAX)]
+Email = Annotated[str, Meta(max_length=text.EMAIL_CHARS_MAX)]
 Password = Annotated[str, Meta(min_length=8, max_length=256)]
-Url = Annotated[str, Meta(pattern=r"^https?://", max_length=2_048)]
+Url = Annotated[str, Meta(max_length=text.URL_CHARS_MAX)]
 COUNTS_MAX = 100
 
 
@@ -59,6 +65,7 @@ class RefreshSession(Body, frozen=True, kw_only=True):
 class EditProfile(Body, frozen=True, kw_only=True):
     name: Name | UnsetType = UNSET
     url: Url | UnsetType = UNSET
+    """http or https; empty for none."""
     password: Password | UnsetType = UNSET
     """The new one; needs ``current_password``."""
     current_password: Annotated[str, Meta(max_length=256)] | UnsetType = UNSET
@@ -100,7 +107,7 @@ class PublicProfile(View, frozen=True):
 
 
 class ListPosts(Query, frozen=True, kw_only=True):
-    tag: Annotated[str, Meta(max_length=50)] | None = None
+    tag: Tag | None = None
     author: Annotated[str, Meta(max_length=64, description="A handle.")] | None = None
     before: Id | None = None
     """Posts older than this one."""
@@ -202,3 +209,43 @@ class Applause(Body, frozen=True, kw_only=True):
 
 class TypingSignal(Body, frozen=True, kw_only=True):
     on: bool = True
+
+
+# -- rules ------------------------------------------------------------------------------------------------------------
+
+
+def _address_or_none(value: str) -> str:
+    return text.web_address(value) if value else value
+
+
+def _ids(values: list[str]) -> list[str]:
+    return [text.decimal_id(value) for value in values]
+
+
+RULES: Final[Mapping[type[Body | Query], Rules]] = MappingProxyType(
+    {
+        SignUp: {
+            "handle": text.handle,
+            "email": text.email_address,
+            "name": text.display_name,
+            "password": text.plain,
+        },
+        SignIn: {"login": text.plain, "password": text.plain},
+        EditProfile: {
+            "name": text.display_name,
+            "url": _address_or_none,
+            "password": text.plain,
+            "current_password": text.plain,
+        },
+        NewGuest: {"name": text.display_name},
+        NewPost: {"title": text.title, "body": text.post_body, "slug": text.slug, "tags": text.tags},
+        PostEdit: {"title": text.title, "body": text.post_body, "slug": text.slug, "tags": text.tags},
+        PageKey: {"id": text.one_line, "url": text.one_line, "path": text.one_line, "title": text.title},
+        CountsQuery: {"posts": _ids},
+        NewComment: {"body": text.comment_body, "parent": text.decimal_id},
+        CommentEdit: {"body": text.comment_body},
+        ListPosts: {"tag": text.plain, "author": text.plain, "before": text.decimal_id},
+        ListComments: {"parent": text.decimal_id, "after": text.plain},
+    }
+)
+"""What the texts of bodies and queries must be, beyond their types."""

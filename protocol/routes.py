@@ -116,7 +116,7 @@ _ACCOUNTS = (
     ),
     Endpoint(
         method="POST", path="/v1/tickets", name="make_ticket", subject="Accounts",
-        summary="A ticket to stand for the access token in a query, once, within a minute: EventSource sends no headers.",
+        summary="A ticket to stand for the access token in a query, once, for a minute: EventSource sends no headers.",
         who="writer", answer=requests.Ticket, status=201,
     ),
 )
