@@ -49,11 +49,11 @@ class StoreMismatch(Exception):
 
 
 class Fence(NamedTuple):
-    """What a batch expects of a slot, and by how much its head rises (0 for snapshots, alarms, acknowledgements, views)."""
+    """What a batch expects of a slot, and by how much its head rises: 0 for snapshots, alarms and views."""
 
     epoch: int
     head: int
-    count: int
+    count: int  # type: ignore[assignment]  # It hides tuple.count, which nobody needs.
 
 
 class Claim(NamedTuple):
@@ -197,12 +197,15 @@ class Store(Protocol):
         """
         ...
 
-    async def claim_names(self, kind: Literal["account", "post"], names: Sequence[tuple[str, str]], id: int) -> int | str:
+    async def claim_names(
+        self, kind: Literal["account", "post"], names: Sequence[tuple[str, str]], id: int
+    ) -> int | str:
         """Bind all ``names`` (kind of name, name) to ``id``, or none.
 
         Returns:
-            ``id``; or the one other id that all already taken names have in common while the thing itself (the account or post
-            of ``kind``) was never made, and the free names are then bound to it too; or the first kind of name that is taken.
+            ``id``; or the one other id that all already taken names have in common while the thing itself (the account
+            or post of ``kind``) was never made, and the free names are then bound to it too; or the first kind of
+            name that is taken.
         """
         ...
 
@@ -236,8 +239,13 @@ class Store(Protocol):
         ...
 
     async def posts(
-        self, *, before: int | None = None, tag: str | None = None, author_id: int | None = None,
-        states: Sequence[str] = ("published",), limit: int = 20,
+        self,
+        *,
+        before: int | None = None,
+        tag: str | None = None,
+        author_id: int | None = None,
+        states: Sequence[str] = ("published",),
+        limit: int = 20,
     ) -> list[PostSummary]:
         """Posts by id, newest first, below id ``before``; pages of embedding sites are not among them."""
         ...
@@ -263,5 +271,3 @@ class Store(Protocol):
     async def outbox(self, slots: Sequence[int]) -> list[OutboxRow]:
         """Every unacknowledged message sent from ``slots``, by slot and id."""
         ...
-
-

@@ -1,8 +1,8 @@
 """The rows of every table that actors write, as frozen structs: a row is always a final image.
 
 A field is the column of the same name, but a time: ``created_ms`` (Unix milliseconds) is the column ``created_at
-timestamptz``. ``table`` and ``key`` say where the row lives and what identifies it; the slot that fences it stands beside it in
-the batch.
+timestamptz``. ``table`` and ``key`` say where the row lives and what identifies it; the slot that fences it stands
+beside it in the batch.
 """
 
 from typing import Any, ClassVar
@@ -15,6 +15,8 @@ class Row(Struct, frozen=True, kw_only=True):
 
     table: ClassVar[str]
     key: ClassVar[tuple[str, ...]]
+    insert_only: ClassVar[bool] = False
+    """Whether a second image of the same key is refused rather than put in the place of the first."""
 
     def identity(self) -> tuple[Any, ...]:
         """The values of the key's columns."""
@@ -105,7 +107,7 @@ class SnapshotRow(Row, frozen=True, kw_only=True):
 
 
 class PostViewsRow(Row, frozen=True, kw_only=True):
-    """Views, flushed apart from the commits: absolute totals, and the viewers of the half hour that began at ``window_ms``."""
+    """Views, flushed apart from the commits: absolute totals, and who viewed in the half hour since ``window_ms``."""
 
     table = "post_views"
     key = ("post_id",)
@@ -161,10 +163,11 @@ class ReactionRow(Row, frozen=True, kw_only=True):
 
 
 class OperationRow(Row, frozen=True, kw_only=True):
-    """A client's operation that was done: who repeats it gets ``result``. Unique by (account_id, op) over all actors."""
+    """A client's operation that was done: who repeats it gets ``result``. Unique by account and op over all actors."""
 
     table = "operation"
     key = ("account_id", "op")
+    insert_only = True
     account_id: int
     op: str
     actor: str

@@ -1,7 +1,7 @@
--- The first schema. Times are timestamptz; a column named like a row's field, its unit apart.
+-- The first schema. A column is named like the row's field; a time `x_ms` there is `x_at timestamptz` here.
 
 CREATE TABLE meta (
-    only      boolean PRIMARY KEY DEFAULT true CHECK (only),
+    single    boolean PRIMARY KEY DEFAULT true CHECK (single),
     slots     integer NOT NULL,
     epoch     text NOT NULL,
     secret    bytea NOT NULL
@@ -62,7 +62,7 @@ CREATE INDEX session_revoked ON session (revoked_at) WHERE revoked_at IS NOT NUL
 CREATE TABLE post (
     id             bigint PRIMARY KEY,
     author_id      bigint,
-    slug           text UNIQUE,
+    slug           text CONSTRAINT post_slug UNIQUE,
     title          text NOT NULL,
     body           text NOT NULL,
     tags           text[] NOT NULL,
@@ -75,7 +75,7 @@ CREATE TABLE post (
     published_at   timestamptz,
     edited_at      timestamptz
 );
-CREATE INDEX post_listed ON post (id DESC) WHERE state = 'published' AND page_url IS NULL;
+CREATE INDEX post_listed ON post (state, id DESC) WHERE page_url IS NULL;
 CREATE INDEX post_author ON post (author_id, id DESC);
 CREATE INDEX post_tags ON post USING gin (tags);
 
@@ -174,3 +174,36 @@ CREATE TABLE mark (
     id       bigint NOT NULL,
     PRIMARY KEY (receiver, slot)
 );
+
+-- Binds names to one id, all or none. Each is locked, in one order for all callers, before any is read: of two claims that
+-- cross, the second sees what the first has done, and neither waits for the other.
+CREATE FUNCTION claim_names(thing text, kinds text[], names text[], wanted bigint, OUT bound bigint, OUT taken text)
+LANGUAGE plpgsql AS $$
+DECLARE
+    holders bigint[];
+BEGIN
+    PERFORM pg_advisory_xact_lock(locks.key) FROM (
+        SELECT DISTINCT hashtextextended(claimed.kind || ' ' || claimed.name, 0) AS key
+        FROM unnest(kinds, names) AS claimed (kind, name) ORDER BY key
+    ) AS locks;
+
+    SELECT array_agg(DISTINCT name.id) INTO holders
+    FROM name JOIN unnest(kinds, names) AS claimed (kind, name) USING (kind, name);
+
+    bound := coalesce(holders[1], wanted);
+    IF cardinality(holders) > 1 OR (bound <> wanted AND CASE thing
+        WHEN 'account' THEN EXISTS (SELECT FROM account WHERE account.id = bound)
+        WHEN 'post' THEN EXISTS (SELECT FROM post WHERE post.id = bound)
+    END) THEN
+        bound := NULL;
+        SELECT claimed.kind INTO taken
+        FROM name JOIN unnest(kinds, names) WITH ORDINALITY AS claimed (kind, name, place) USING (kind, name)
+        WHERE name.id <> wanted ORDER BY claimed.place LIMIT 1;
+        RETURN;
+    END IF;
+
+    INSERT INTO name (kind, name, id)
+    SELECT claimed.kind, claimed.name, bound FROM unnest(kinds, names) AS claimed (kind, name)
+    ON CONFLICT DO NOTHING;
+END
+$$;

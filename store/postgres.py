@@ -1,0 +1,613 @@
+"""The store in Postgres 15 or newer: migrations, the fenced commit on its own connection, and reads from a pool."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Literal, TypeAlias
+from uuid import UUID
+
+import asyncpg
+import msgspec
+from asyncpg.pool import PoolConnectionProxy
+
+from store.base import (
+    SLOTS,
+    Author,
+    Batch,
+    Changes,
+    Claim,
+    LoadedPost,
+    LoadedUser,
+    Meta,
+    PostSummary,
+    StoreMismatch,
+    StoreRefused,
+    StoreUnavailable,
+    WrittenComment,
+)
+from store.rows import AlarmRow, CommentRow, MarkRow, OperationRow, OutboxRow, SnapshotRow
+from store.statements import (
+    ACCOUNT,
+    ALARM,
+    AUTHOR_COLUMNS,
+    CHANGES,
+    COMMENT,
+    MARK,
+    OPERATION,
+    OUTBOX,
+    POST,
+    POST_STATE,
+    POST_VIEWS,
+    REACTION,
+    SESSION,
+    SNAPSHOT,
+    RowT,
+    Shape,
+    Table,
+    commit_arguments,
+    commit_statement,
+)
+
+# Generic for the type checker only.
+Pool: TypeAlias = "asyncpg.Pool[asyncpg.Record]"
+OwnConnection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
+Connection: TypeAlias = "OwnConnection | PoolConnectionProxy[asyncpg.Record]"
+
+POSTGRES_MAJOR_MIN = 15
+
+STATEMENT_TIMEOUT_S = 5.0
+CONNECT_TIMEOUT_S = 5.0
+# The server's answer to its own timeout must have the time to arrive: it tells more than silence does.
+ANSWER_TIMEOUT_S = STATEMENT_TIMEOUT_S + 1.0
+MIGRATION_TIMEOUT_S = 600.0
+
+_SETTINGS: Mapping[str, str] = MappingProxyType(
+    {
+        "application_name": "plaudit",
+        # Whoever stops in the middle of a transaction must not hold up a takeover.
+        "idle_in_transaction_session_timeout": "1500",
+        "lock_timeout": "2s",
+        "statement_timeout": f"{STATEMENT_TIMEOUT_S:.0f}s",
+        # The fence relies on seeing the row that it waited for.
+        "default_transaction_isolation": "read committed",
+        # Compiling a commit's statement would take longer than running it.
+        "jit": "off",
+    }
+)
+
+_MIGRATIONS = Path(__file__).parent / "migrations"
+_MIGRATION_LOCK = 0x706C617564697400
+
+# asyncpg's tuple form of a timestamptz: microseconds since 2000-01-01.
+_POSTGRES_EPOCH_MS = 946_684_800_000
+
+_REFUSED = frozenset({"22", "23", "54"})
+"""SQLSTATE classes: bad data, violated constraint, limit exceeded (such as a text too long for an index)."""
+_UNAVAILABLE = frozenset({"08", "25", "28", "3D", "40", "53", "55", "57", "58"})
+"""SQLSTATE classes: connection, transaction state, login, catalog, rollback, resources, locks, operator, system."""
+
+
+# -- opening
+
+
+@asynccontextmanager
+async def open_postgres(url: str, *, pool_size: int = 8) -> AsyncIterator["PostgresStore"]:
+    """The store at ``url``, migrated before: at most ``pool_size`` connections for reads, and one for commits.
+
+    Raises:
+        StoreMismatch: The database is not one this program may use, or not at ``url``.
+        StoreUnavailable: Nothing answers there.
+    """
+    connection = await _first_connection(url)
+    try:
+        with _translated():
+            await _check_schema(connection)
+    finally:
+        connection.terminate()
+    with _translated():
+        pool = await asyncpg.create_pool(
+            url,
+            min_size=0,
+            max_size=pool_size,
+            init=_set_codecs,
+            reset=_leave_as_is,
+            timeout=CONNECT_TIMEOUT_S,
+            command_timeout=ANSWER_TIMEOUT_S,
+            server_settings=dict(_SETTINGS),
+        )
+    store = PostgresStore(url, pool)
+    try:
+        yield store
+    finally:
+        await store.close()
+
+
+async def migrate(url: str, *, epoch: str, secret: bytes) -> None:
+    """Bring the database to the schema of this program; whole or not at all, and once, however many start together.
+
+    ``epoch`` and ``secret`` are those of a new database; one that exists keeps its own.
+
+    Raises:
+        StoreMismatch: The database is not one this program may use, or not at ``url``.
+        StoreUnavailable: Nothing answers there, or another migration takes more than ten minutes.
+    """
+    connection = await _first_connection(url)
+    try:
+        with _translated():
+            async with asyncio.timeout(MIGRATION_TIMEOUT_S), connection.transaction():
+                await _apply_migrations(connection, epoch, secret)
+    finally:
+        connection.terminate()
+
+
+async def _apply_migrations(connection: Connection, epoch: str, secret: bytes) -> None:
+    await connection.execute(
+        "SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = 0; SET LOCAL idle_in_transaction_session_timeout = 0"
+    )
+    await connection.execute("SELECT pg_advisory_xact_lock($1)", _MIGRATION_LOCK, timeout=MIGRATION_TIMEOUT_S)
+    await connection.execute(
+        "CREATE TABLE IF NOT EXISTS migration (number integer PRIMARY KEY, applied_at timestamptz DEFAULT now())"
+    )
+    applied = await _applied(connection)
+    for number, path in _known_migrations().items():
+        if number not in applied:
+            await connection.execute(path.read_text(encoding="utf-8"), timeout=MIGRATION_TIMEOUT_S)
+            await connection.execute("INSERT INTO migration (number) VALUES ($1)", number)
+    if not applied:
+        await connection.execute("INSERT INTO meta (slots, epoch, secret) VALUES ($1, $2, $3)", SLOTS, epoch, secret)
+        await connection.execute("INSERT INTO slot (slot) SELECT generate_series(0, $1 - 1)", SLOTS)
+    await _check_schema(connection)
+
+
+async def _check_schema(connection: Connection) -> None:
+    known = set(_known_migrations())
+    if await connection.fetchval("SELECT to_regclass('migration')") is None:
+        raise StoreMismatch("The database holds no Plaudit schema yet: migrate it first.")
+    applied = await _applied(connection)
+    if applied < known:
+        raise StoreMismatch(f"The database has schema {max(applied)}, older than {max(known)}: migrate it first.")
+    slots = await connection.fetchval("SELECT slots FROM meta")
+    if slots != SLOTS:
+        raise StoreMismatch(
+            f"The database is divided into {slots} slots, this program into {SLOTS}: they cannot work together."
+        )
+
+
+async def _applied(connection: Connection) -> set[int]:
+    applied = {number for (number,) in await connection.fetch("SELECT number FROM migration")}
+    if newer := applied - set(_known_migrations()):
+        raise StoreMismatch(f"The database has schema {max(newer)}, newer than this program: use a newer Plaudit.")
+    return applied
+
+
+def _known_migrations() -> dict[int, Path]:
+    return {int(path.name.partition("_")[0]): path for path in sorted(_MIGRATIONS.glob("*.sql"))}
+
+
+async def _first_connection(url: str) -> OwnConnection:
+    """A connection at start, where what is wrong with ``url`` is the operator's to mend, not worth a retry."""
+    try:
+        connection = await _connect(url)
+    except (ValueError, asyncpg.InvalidAuthorizationSpecificationError, asyncpg.InvalidCatalogNameError) as error:
+        raise StoreMismatch(f"The database cannot be opened: {error}") from error
+    except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        raise StoreUnavailable(f"The database cannot be reached: {error}") from error
+    version = connection.get_server_version()
+    if version.major < POSTGRES_MAJOR_MIN:
+        connection.terminate()
+        raise StoreMismatch(
+            f"The database server is Postgres {version.major}: {POSTGRES_MAJOR_MIN} or newer is needed."
+        )
+    return connection
+
+
+async def _connect(url: str) -> OwnConnection:
+    connection = await asyncpg.connect(
+        url,
+        timeout=CONNECT_TIMEOUT_S,
+        command_timeout=ANSWER_TIMEOUT_S,
+        server_settings=dict(_SETTINGS),
+        # Every shape of a commit stays prepared, however long its statement and however rare.
+        statement_cache_size=1000,
+        max_cached_statement_lifetime=0,
+        max_cacheable_statement_size=0,
+    )
+    await _set_codecs(connection)
+    return connection
+
+
+async def _set_codecs(connection: Connection) -> None:
+    """Times as Unix milliseconds, exactly; JSON as Python values."""
+    await connection.set_type_codec(
+        "timestamptz", schema="pg_catalog", format="tuple", encoder=_encode_time, decoder=_decode_time
+    )
+    await connection.set_type_codec(
+        "jsonb",
+        schema="pg_catalog",
+        encoder=lambda value: msgspec.json.encode(value).decode(),
+        decoder=msgspec.json.decode,
+    )
+
+
+def _encode_time(time_ms: int) -> tuple[int]:
+    return ((time_ms - _POSTGRES_EPOCH_MS) * 1000,)
+
+
+def _decode_time(value: tuple[int]) -> int:
+    return value[0] // 1000 + _POSTGRES_EPOCH_MS
+
+
+def _encode_json(value: Any) -> str:
+    return msgspec.json.encode(value).decode()
+
+
+async def _leave_as_is(connection: Connection) -> None:
+    """No statement here leaves anything behind in its session: a reset would be a round trip after every read."""
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    """What goes wrong with Postgres, in the store's words; an error that is our own mistake passes unchanged."""
+    try:
+        yield
+    except asyncpg.PostgresError as error:
+        sqlstate_class = (error.sqlstate or "")[:2]
+        if sqlstate_class in _REFUSED:
+            raise StoreRefused(str(error), error.constraint_name) from error
+        if sqlstate_class in _UNAVAILABLE:
+            raise StoreUnavailable(str(error)) from error
+        raise
+    except (OSError, asyncpg.InterfaceError, asyncpg.InternalClientError) as error:
+        # OSError has TimeoutError among it.
+        raise StoreUnavailable(str(error) or type(error).__name__) from error
+
+
+# -- the store
+
+
+class PostgresStore:
+    """See ``store.base.Store``; made by ``open_postgres``."""
+
+    def __init__(self, url: str, pool: Pool) -> None:
+        self._url = url
+        self._pool = pool
+        self._writer: OwnConnection | None = None
+        self._committing = asyncio.Lock()
+        self._statements: dict[Shape, str] = {}
+
+    async def close(self) -> None:
+        """Close every connection, by force after the time that one statement may take."""
+        if self._writer is not None:
+            self._writer.terminate()
+        try:
+            async with asyncio.timeout(ANSWER_TIMEOUT_S):
+                await self._pool.close()
+        except TimeoutError:
+            self._pool.terminate()
+
+    # -- ownership
+
+    async def meta(self) -> Meta:
+        (row,) = await self._fetch("SELECT slots, epoch, secret FROM meta")
+        return Meta(*row)
+
+    async def new_epoch(self) -> str:
+        ((epoch,),) = await self._fetch(
+            "UPDATE meta SET epoch = replace(gen_random_uuid()::text, '-', '') RETURNING epoch"
+        )
+        return str(epoch)
+
+    async def register(self, worker: UUID, node: str, ttl_s: float) -> None:
+        # Asked again after a lost reply, it finds its own row.
+        await self._fetch(
+            "INSERT INTO worker (id, node, state, lease_until)"
+            " VALUES ($1, $2, 'live', clock_timestamp() + $3 * interval '1 second')"
+            " ON CONFLICT (id) DO UPDATE SET lease_until = excluded.lease_until WHERE worker.state = 'live'",
+            worker,
+            node,
+            ttl_s,
+        )
+
+    async def renew(self, worker: UUID, ttl_s: float) -> bool:
+        # Never now(): that is the time at which the transaction began, before it may have waited.
+        renewed = await self._fetch(
+            "UPDATE worker SET lease_until = clock_timestamp() + $2 * interval '1 second'"
+            " WHERE id = $1 AND state = 'live' RETURNING id",
+            worker,
+            ttl_s,
+        )
+        return bool(renewed)
+
+    async def expire(self, *, node: str | None = None) -> int:
+        expired = await self._fetch(
+            "UPDATE worker SET state = 'dead' WHERE state = 'live'"
+            " AND CASE WHEN $1::text IS NULL THEN lease_until < clock_timestamp() ELSE node = $1 END RETURNING id",
+            node,
+        )
+        return len(expired)
+
+    async def retire(self, worker: UUID) -> None:
+        await self._fetch("UPDATE worker SET state = 'dead' WHERE id = $1", worker)
+
+    async def claim(self, worker: UUID, slots: Iterable[int] | None = None) -> dict[int, Claim]:
+        # The locks are taken in the order of the slots, as commits do. A row that had to be waited for is judged again
+        # as it is then, and its head is the one that the statement before has left.
+        claimed = await self._fetch(
+            """\
+WITH free AS MATERIALIZED (
+    SELECT slot FROM slot
+    WHERE (owner IS NULL OR owner = $1 OR owner IN (SELECT id FROM worker WHERE state = 'dead'))
+      AND ($2::integer[] IS NULL OR slot = ANY ($2))
+      AND EXISTS (SELECT FROM worker WHERE id = $1 AND state = 'live')
+    ORDER BY slot FOR UPDATE
+)
+UPDATE slot SET owner = $1, epoch = slot.epoch + 1 FROM free WHERE slot.slot = free.slot
+RETURNING slot.slot, slot.epoch, slot.head""",
+            worker,
+            None if slots is None else list(slots),
+        )
+        return {slot: Claim(epoch, head) for slot, epoch, head in sorted(map(tuple, claimed))}
+
+    # -- writing
+
+    async def commit(self, batch: Batch) -> dict[int, int | None]:
+        shape, arguments = commit_arguments(batch)
+        if (statement := self._statements.get(shape)) is None:
+            statement = self._statements[shape] = commit_statement(shape)
+        async with self._committing:
+            with _translated():
+                heads = {slot: head for slot, head in await self._write(statement, arguments)}  # noqa: C416
+        return {slot: heads.get(slot) for slot in batch.fences}
+
+    async def _write(self, statement: str, arguments: Sequence[Any]) -> list[asyncpg.Record]:
+        if self._writer is None or self._writer.is_closed():
+            self._writer = await _connect(self._url)
+        try:
+            return await self._writer.fetch(statement, *arguments)
+        except asyncpg.PostgresError:
+            raise
+        except BaseException:
+            # Cancelled or out of time, the statement may still be running: nothing must wait behind it.
+            self._writer.terminate()
+            raise
+
+    async def claim_names(
+        self, kind: Literal["account", "post"], names: Sequence[tuple[str, str]], id: int
+    ) -> int | str:
+        kinds, texts = [kind for kind, _ in names], [text for _, text in names]
+        ((bound, taken),) = await self._fetch(
+            "SELECT bound, taken FROM claim_names($1, $2, $3, $4)", kind, kinds, texts, id
+        )
+        return str(taken) if bound is None else int(bound)
+
+    async def release_name(self, kind: str, name: str, id: int) -> None:
+        await self._fetch("DELETE FROM name WHERE kind = $1 AND name = $2 AND id = $3", kind, name, id)
+
+    async def resolve(self, kind: str, name: str) -> int | None:
+        bound = await self._fetch("SELECT id FROM name WHERE kind = $1 AND name = $2", kind, name)
+        return bound[0][0] if bound else None
+
+    async def account_number(self) -> int:
+        ((number,),) = await self._fetch("SELECT nextval('account_number')")
+        return int(number)
+
+    # -- reading
+
+    async def load_post(self, post_id: int) -> LoadedPost:
+        async with self._snapshot() as connection:
+            snapshot, operations, marks, alarms = await _load(connection, f"post:{post_id}")
+            post = await _row(connection, POST, "id = $1", post_id)
+            return LoadedPost(
+                snapshot=snapshot,
+                operations=operations,
+                marks=marks,
+                alarms=alarms,
+                post=post,
+                author=None if post is None else await _author(connection, post.author_id),
+                state=await _row(connection, POST_STATE, "post_id = $1", post_id),
+                views=await _row(connection, POST_VIEWS, "post_id = $1", post_id),
+                comments=await _load_comments(connection, post_id, snapshot),
+                reactions=await _rows(
+                    connection, REACTION, "post_id = $1 AND version > $2", post_id, snapshot.version if snapshot else 0
+                ),
+            )
+
+    async def load_user(self, account_id: int) -> LoadedUser:
+        async with self._snapshot() as connection:
+            snapshot, operations, marks, alarms = await _load(connection, f"user:{account_id}")
+            return LoadedUser(
+                snapshot=snapshot,
+                operations=operations,
+                marks=marks,
+                alarms=alarms,
+                account=await _row(connection, ACCOUNT, "id = $1", account_id),
+                sessions=await _rows(
+                    connection,
+                    SESSION,
+                    "account_id = $1 AND revoked_at IS NULL AND expires_at > clock_timestamp() ORDER BY created_at, id",
+                    account_id,
+                ),
+            )
+
+    async def comments(self, post_id: int, ids: Sequence[int]) -> list[WrittenComment]:
+        found = await self._fetch(
+            f"SELECT {COMMENT.selected}, {AUTHOR_COLUMNS} FROM comment"
+            " LEFT JOIN account ON account.id = comment.author_id"
+            " WHERE comment.post_id = $1 AND comment.id = ANY ($2) ORDER BY comment.id",
+            post_id,
+            ids,
+        )
+        width = len(COMMENT.columns)
+        return [WrittenComment(COMMENT.row(values[:width]), _face(values[width:])) for values in found]
+
+    async def changes(self, post_id: int, after: int, *, rows_max: int, bytes_max: int) -> Changes:
+        found = await self._fetch(CHANGES, post_id, max(after, 0), max(rows_max, 1), bytes_max)
+        head, whole = found[0][:2]
+        through = head if whole else found[-1][2]
+        comments: list[WrittenComment] = []
+        post = post_author = None
+        post_at = 3 + len(COMMENT.columns)
+        author_at = post_at + len(POST.columns)
+        for values in found:
+            if values[3] is not None:
+                comments.append(WrittenComment(COMMENT.row(values[3:post_at]), _face(values[author_at:])))
+            elif values[post_at] is not None:
+                post, post_author = POST.row(values[post_at:author_at]), _face(values[author_at:])
+        return Changes(comments, post, post_author, head, through)
+
+    async def posts(
+        self,
+        *,
+        before: int | None = None,
+        tag: str | None = None,
+        author_id: int | None = None,
+        states: Sequence[str] = ("published",),
+        limit: int = 20,
+    ) -> list[PostSummary]:
+        # One state as an equality: only then does the index yield the posts in their order.
+        wanted: list[tuple[str, Any]] = [
+            ("post.state = ${}", states[0]) if len(states) == 1 else ("post.state = ANY (${})", states)
+        ]
+        if before is not None:
+            wanted.append(("post.id < ${}", before))
+        if tag is not None:
+            wanted.append(("post.tags @> ARRAY[${}]", tag))
+        if author_id is not None:
+            wanted.append(("post.author_id = ${}", author_id))
+        conditions = "".join(f" AND {condition.format(n)}" for n, (condition, _) in enumerate(wanted, 2))
+        # A post and its state are made by the same commit.
+        found = await self._fetch(
+            f"SELECT {POST.selected}, {POST_STATE.selected}, {AUTHOR_COLUMNS},"
+            " coalesce(post_views.views, 0), coalesce(post_views.viewers, 0)"
+            " FROM post JOIN post_state ON post_state.post_id = post.id"
+            " LEFT JOIN post_views ON post_views.post_id = post.id"
+            " LEFT JOIN account ON account.id = post.author_id"
+            f" WHERE post.page_url IS NULL{conditions} ORDER BY post.id DESC LIMIT $1",
+            limit,
+            *(value for _, value in wanted),
+        )
+        state_at = len(POST.columns)
+        author_at = state_at + len(POST_STATE.columns)
+        return [
+            PostSummary(
+                POST.row(values[:state_at]),
+                _face(values[author_at:-2]),
+                POST_STATE.row(values[state_at:author_at]),
+                *values[-2:],
+            )
+            for values in found
+        ]
+
+    async def comments_of(self, account_id: int, *, after: tuple[int, int], limit: int) -> list[tuple[int, int]]:
+        found = await self._fetch(
+            "SELECT post_id, id FROM comment WHERE author_id = $1 AND (post_id, id) > ($2, $3)"
+            " ORDER BY post_id, id LIMIT $4",
+            account_id,
+            *after,
+            limit,
+        )
+        return [(post_id, comment_id) for post_id, comment_id in found]
+
+    async def posts_commented(self, account_id: int) -> list[int]:
+        found = await self._fetch(
+            "SELECT DISTINCT post_id FROM comment WHERE author_id = $1 ORDER BY post_id", account_id
+        )
+        return [post_id for (post_id,) in found]
+
+    async def authors(self, ids: Sequence[int]) -> dict[int, Author]:
+        found = await self._fetch(f"SELECT {AUTHOR_COLUMNS} FROM account WHERE id = ANY ($1)", ids)
+        return {values[0]: Author(*values) for values in found}
+
+    async def revoked_sessions(self, since_ms: int) -> list[tuple[str, int]]:
+        found = await self._fetch(
+            "SELECT id, revoked_at FROM session WHERE revoked_at >= $1 ORDER BY revoked_at, id", since_ms
+        )
+        return [(session, revoked_ms) for session, revoked_ms in found]
+
+    async def alarms(self, slots: Sequence[int], *, before_ms: int, limit: int) -> list[AlarmRow]:
+        return await self._rows(
+            ALARM, "slot = ANY ($1) AND due_at < $2 ORDER BY due_at, actor, name LIMIT $3", slots, before_ms, limit
+        )
+
+    async def outbox(self, slots: Sequence[int]) -> list[OutboxRow]:
+        return await self._rows(OUTBOX, "slot = ANY ($1) ORDER BY slot, id", slots)
+
+    async def _fetch(self, query: str, *arguments: Any) -> list[asyncpg.Record]:
+        with _translated():
+            async with self._pool.acquire(timeout=CONNECT_TIMEOUT_S) as connection:
+                return await connection.fetch(query, *arguments)
+
+    async def _rows(self, table: Table[RowT], condition: str, *arguments: Any) -> list[RowT]:
+        return [table.row(values) for values in await self._fetch(_select(table, condition), *arguments)]
+
+    @asynccontextmanager
+    async def _snapshot(self) -> AsyncIterator[Connection]:
+        """A connection on which every statement reads the same state of the database."""
+        with _translated():
+            async with (
+                self._pool.acquire(timeout=CONNECT_TIMEOUT_S) as connection,
+                connection.transaction(isolation="repeatable_read", readonly=True),
+            ):
+                yield connection
+
+
+# -- reading rows
+
+
+def _select(table: Table[Any], condition: str) -> str:
+    return f"SELECT {table.selected} FROM {table.row_type.table} WHERE {condition}"
+
+
+async def _rows(connection: Connection, table: Table[RowT], condition: str, *arguments: Any) -> list[RowT]:
+    return [table.row(values) for values in await connection.fetch(_select(table, condition), *arguments)]
+
+
+async def _row(connection: Connection, table: Table[RowT], condition: str, *arguments: Any) -> RowT | None:
+    rows = await _rows(connection, table, condition, *arguments)
+    return rows[0] if rows else None
+
+
+async def _load(
+    connection: Connection, actor: str
+) -> tuple[SnapshotRow | None, list[OperationRow], list[MarkRow], list[AlarmRow]]:
+    """What every activation begins with."""
+    return (
+        await _row(connection, SNAPSHOT, "actor = $1", actor),
+        await _rows(
+            connection,
+            OPERATION,
+            "actor = $1 AND at > clock_timestamp() - interval '1 day' ORDER BY at, account_id, op",
+            actor,
+        ),
+        await _rows(connection, MARK, "receiver = $1 ORDER BY slot", actor),
+        await _rows(connection, ALARM, "actor = $1 ORDER BY name", actor),
+    )
+
+
+async def _load_comments(connection: Connection, post_id: int, snapshot: SnapshotRow | None) -> list[CommentRow]:
+    """Those changed since the snapshot, without their bodies: an actor keeps none.
+
+    A change that is published raises the offset; what is held has none. Both are found by one index, a version is not.
+    """
+    version, head = (snapshot.version, snapshot.head) if snapshot else (0, 0)
+    columns = ", ".join("''" if column.field == "body" else column.name for column in COMMENT.columns)
+    found = await connection.fetch(
+        f"SELECT {columns} FROM comment"
+        " WHERE post_id = $1 AND version > $2 AND (changed_offset > $3 OR changed_offset = 0) ORDER BY id",
+        post_id,
+        version,
+        head,
+    )
+    return [COMMENT.row(values) for values in found]
+
+
+async def _author(connection: Connection, account_id: int | None) -> Author | None:
+    values = await connection.fetchrow(f"SELECT {AUTHOR_COLUMNS} FROM account WHERE id = $1", account_id)
+    return None if values is None else Author(*values)
+
+
+def _face(values: Sequence[Any]) -> Author | None:
+    """The author in ``AUTHOR_COLUMNS`` of an outer join."""
+    return None if values[0] is None else Author(*values)

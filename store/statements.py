@@ -1,0 +1,237 @@
+"""The SQL of the rows, derived from their structs: a commit's statement and arguments, and the lists to read by.
+
+A field is the column of the same name; a time ``created_ms`` is the column ``created_at timestamptz``. Both ways a time
+is an ``int`` of Unix milliseconds, and ``jsonb`` a Python value: the connection's codecs see to that.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from operator import attrgetter
+from types import MappingProxyType
+from typing import Any, Generic, NamedTuple, TypeVar
+
+from msgspec.structs import fields
+
+from store.base import Batch
+from store.rows import (
+    AccountRow,
+    AlarmRow,
+    CommentRow,
+    MarkRow,
+    OperationRow,
+    OutboxRow,
+    PostRow,
+    PostStateRow,
+    PostViewsRow,
+    ReactionRow,
+    Row,
+    SessionRow,
+    SnapshotRow,
+)
+
+RowT = TypeVar("RowT", bound=Row)
+
+Shape = tuple[tuple[type[Row], bool], ...]
+"""What a commit touches: (row type, whether it deletes), in the order of ``TABLES``. One shape has one statement."""
+
+
+class Column(NamedTuple):
+    field: str
+    name: str
+    passed_as: str
+    """The SQL type of one element, as it travels in an array."""
+    stored: str
+    """The SQL of the stored value, from the element of that name in ``r``."""
+
+
+def _column(field: str, hint: Any) -> Column:
+    if field.endswith("_ms"):
+        name = "at" if field == "at_ms" else f"{field.removesuffix('_ms')}_at"
+        return Column(field, name, "timestamptz", f"r.{name}")
+    if hint == list[str]:
+        # Arrays of arrays must be rectangular, and unnest flattens them: a list of texts travels as one JSON array.
+        return Column(field, field, "jsonb", f"ARRAY(SELECT jsonb_array_elements_text(r.{field}))")
+    return Column(field, field, _SQL_TYPES[hint], f"r.{field}")
+
+
+_SQL_TYPES: Mapping[Any, str] = MappingProxyType(
+    {
+        bool: "boolean",
+        int: "bigint",
+        int | None: "bigint",
+        str: "text",
+        str | None: "text",
+        bytes: "bytea",
+        dict[str, int]: "jsonb",
+    }
+)
+
+
+class Table(Generic[RowT]):
+    """How rows of one type are written and read."""
+
+    def __init__(self, row_type: type[RowT]) -> None:
+        self.row_type = row_type
+        self.columns = tuple(_column(field.name, field.type) for field in fields(row_type))
+        self.key = tuple(column for name in row_type.key for column in self.columns if column.field == name)
+        self._fields = tuple(column.field for column in self.columns)
+        self._values = attrgetter(*self._fields)
+        self._lists = tuple(n for n, column in enumerate(self.columns) if column.stored.startswith("ARRAY"))
+        self.selected = ", ".join(f"{row_type.table}.{column.name}" for column in self.columns)
+        """The select list; ``row`` takes its values in this order."""
+
+    def row(self, values: Iterable[Any]) -> RowT:
+        return self.row_type(**dict(zip(self._fields, values, strict=True)))
+
+    def arguments(self, rows: Sequence[RowT]) -> list[Sequence[Any]]:
+        """One array for each column."""
+        arrays: list[Sequence[Any]] = list(zip(*map(self._values, rows), strict=True))
+        for n in self._lists:
+            # A tuple is one value to the driver; a list would be a dimension of the array.
+            arrays[n] = [tuple(value) for value in arrays[n]]
+        return arrays
+
+    def upsert(self, parameter: int) -> str:
+        """Write images that arrive as arrays, the slots first, from ``$parameter`` on."""
+        table, key = self.row_type.table, ", ".join(column.name for column in self.key)
+        return (
+            f"INSERT INTO {table} ({', '.join(column.name for column in self.columns)})"
+            f" SELECT {', '.join(column.stored for column in self.columns)}"
+            f" FROM {_unnest(self.columns, parameter)} JOIN fence ON fence.slot = r.fenced_by"
+        ) + ("" if self.row_type.insert_only else f" ON CONFLICT ({key}) DO UPDATE SET {self._replacement()}")
+
+    def delete(self, parameter: int) -> str:
+        """Delete by keys that arrive as arrays, the slots first, from ``$parameter`` on."""
+        table = self.row_type.table
+        return (
+            f"DELETE FROM {table} USING {_unnest(self.key, parameter)} JOIN fence ON fence.slot = r.fenced_by"
+            f" WHERE {' AND '.join(f'{table}.{column.name} = r.{column.name}' for column in self.key)}"
+        )
+
+    def _replacement(self) -> str:
+        others = [column for column in self.columns if column not in self.key]
+        return ", ".join(f"{column.name} = excluded.{column.name}" for column in others)
+
+
+def _unnest(columns: Sequence[Column], parameter: int) -> str:
+    types = ["integer", *(column.passed_as for column in columns)]
+    arrays = ", ".join(f"${n}::{type_}[]" for n, type_ in enumerate(types, parameter))
+    return f"unnest({arrays}) AS r ({', '.join(['fenced_by', *(column.name for column in columns)])})"
+
+
+ACCOUNT = Table(AccountRow)
+SESSION = Table(SessionRow)
+POST = Table(PostRow)
+POST_STATE = Table(PostStateRow)
+SNAPSHOT = Table(SnapshotRow)
+POST_VIEWS = Table(PostViewsRow)
+COMMENT = Table(CommentRow)
+REACTION = Table(ReactionRow)
+OPERATION = Table(OperationRow)
+ALARM = Table(AlarmRow)
+OUTBOX = Table(OutboxRow)
+MARK = Table(MarkRow)
+
+AUTHOR_COLUMNS = "account.id, account.handle, account.name, account.url"
+
+TABLES: Mapping[type[Row], Table[Any]] = MappingProxyType(
+    {
+        table.row_type: table
+        for table in (
+            ACCOUNT,
+            SESSION,
+            POST,
+            POST_STATE,
+            SNAPSHOT,
+            POST_VIEWS,
+            COMMENT,
+            REACTION,
+            OPERATION,
+            ALARM,
+            OUTBOX,
+            MARK,
+        )
+    }
+)
+
+# The rows are locked before any is compared, in the order of the slots, which claims keep to as well. The comparison
+# is left to the UPDATE: it alone sees a row as the statement that was waited for has left it.
+_FENCE = """\
+WITH locked AS MATERIALIZED (
+    SELECT slot.slot, f.epoch, f.head, f.count
+    FROM slot JOIN unnest($2::integer[], $3::bigint[], $4::bigint[], $5::bigint[]) AS f (slot, epoch, head, count)
+        ON f.slot = slot.slot
+    ORDER BY slot.slot FOR UPDATE OF slot
+), fence AS (
+    UPDATE slot SET head = slot.head + locked.count FROM locked
+    WHERE slot.slot = locked.slot AND slot.owner = $1 AND slot.epoch = locked.epoch AND slot.head = locked.head
+    RETURNING slot.slot, slot.head
+)"""
+_FIRST_ARRAY = 6
+
+
+def commit_statement(shape: Shape) -> str:
+    """Fence, write the rows of the slots that pass, and return these with their new heads, all in one statement."""
+    parts, parameter = [_FENCE], _FIRST_ARRAY
+    for row_type, deletes in shape:
+        table = TABLES[row_type]
+        write = table.delete(parameter) if deletes else table.upsert(parameter)
+        parts.append(f"{row_type.table}_{'deleted' if deletes else 'written'} AS (\n    {write}\n)")
+        parameter += 1 + len(table.key if deletes else table.columns)
+    return ", ".join(parts) + "\nSELECT slot, head FROM fence"
+
+
+def commit_arguments(batch: Batch) -> tuple[Shape, list[Any]]:
+    """What ``batch`` touches, and the arguments for the statement of that shape."""
+    shape: list[tuple[type[Row], bool]] = []
+    fences = batch.fences
+    arguments: list[Any] = [
+        batch.worker,
+        list(fences),
+        [fence.epoch for fence in fences.values()],
+        [fence.head for fence in fences.values()],
+        [fence.count for fence in fences.values()],
+    ]
+    for row_type, table in TABLES.items():
+        images = batch.writes.get(row_type)
+        if not images:
+            continue
+        assert all(slot in fences for slot, _ in images), "a row whose slot is not fenced would be dropped in silence"
+        if rows := [row for row in images.values() if row is not None]:
+            shape.append((row_type, False))
+            arguments.append([slot for (slot, _), row in images.items() if row is not None])
+            arguments.extend(table.arguments(rows))
+        if len(rows) < len(images):
+            gone = [key for key, row in images.items() if row is None]
+            shape.append((row_type, True))
+            arguments.append([slot for slot, _ in gone])
+            arguments.extend(zip(*(identity for _, identity in gone), strict=True))
+    return tuple(shape), arguments
+
+
+CHANGES = f"""\
+WITH changed AS (
+    (SELECT changed_offset, id, octet_length(body) AS bytes FROM comment
+     WHERE post_id = $1 AND changed_offset > $2 ORDER BY changed_offset LIMIT $3 + 1)
+    UNION ALL
+    SELECT changed_offset, 0, octet_length(body) FROM post WHERE id = $1 AND changed_offset > $2
+), measured AS (
+    SELECT changed_offset, id, row_number() OVER through AS place, sum(bytes) OVER through AS bytes
+    FROM changed WINDOW through AS (ORDER BY changed_offset ROWS UNBOUNDED PRECEDING)
+), page AS (
+    SELECT changed_offset, id FROM measured WHERE place = 1 OR (place <= $3 AND bytes <= $4)
+)
+SELECT stream.head, stream.whole, page.changed_offset, {COMMENT.selected}, {POST.selected}, {AUTHOR_COLUMNS}
+FROM (
+    SELECT coalesce((SELECT head FROM post_state WHERE post_id = $1), 0) AS head,
+           (SELECT count(*) FROM page) = (SELECT count(*) FROM changed) AS whole
+) AS stream
+LEFT JOIN page ON true
+LEFT JOIN comment ON comment.post_id = $1 AND comment.id = page.id
+LEFT JOIN post ON post.id = $1 AND page.id = 0
+LEFT JOIN account ON account.id = coalesce(comment.author_id, post.author_id)
+ORDER BY page.changed_offset"""
+"""What changed on the stream of post $1 beyond offset $2, at most $3 rows and $4 bytes, with the head.
+
+Always at least one row: the head, whether the page holds all that changed, and of one change its offset, the columns of
+the comment or of the post, and of the author. Where nothing changed, these are NULL.
+"""
