@@ -1,0 +1,194 @@
+"""What every actor is to the runtime: a state machine that proposes, and folds what was accepted.
+
+Events are final images: an event holds the row as it will be, so that folding it into memory and writing it are the
+same value, and a batch can keep the last image of each row.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol
+
+from msgspec import Struct
+
+from protocol.commands import Command, Person
+from store.base import Author, WrittenComment
+from store.rows import AccountRow, CommentRow, PostRow, PostViewsRow, ReactionRow, Row, SessionRow
+
+# -- events -----------------------------------------------------------------------------------------------------------
+
+
+class CommentSaved(Struct, frozen=True):
+    """A comment was written, edited, approved, deleted or erased."""
+
+    row: CommentRow
+    author: Author | None
+
+
+class PostSaved(Struct, frozen=True):
+    """The post itself changed."""
+
+    row: PostRow
+    author: Author | None
+
+
+class ReactionSaved(Struct, frozen=True):
+    """One person's reaction or applause has a new amount."""
+
+    row: ReactionRow
+
+
+class AccountSaved(Struct, frozen=True):
+    row: AccountRow
+
+
+class SessionSaved(Struct, frozen=True):
+    row: SessionRow
+
+
+Event = CommentSaved | PostSaved | ReactionSaved | AccountSaved | SessionSaved
+
+
+class Viewed(Struct, frozen=True):
+    """A look at a post. Volatile: counted in memory, flushed apart from the commits."""
+
+    viewer: int
+    at_ms: int
+
+
+# -- what an actor wants ----------------------------------------------------------------------------------------------
+
+
+class Message(Struct, frozen=True):
+    """A durable message to another actor; the command is asked there in the name of nobody."""
+
+    receiver: str
+    command: Command
+
+
+class Fetch(Struct, frozen=True):
+    """An answer that lacks bodies: the runtime reads the comments ``ids`` after the gate, then calls ``finish``."""
+
+    ids: Sequence[int]
+    finish: Callable[[Mapping[int, WrittenComment]], Any]
+
+
+class Decision(Struct, frozen=True):
+    """What a command leads to. Without events, it was a read or a no-op."""
+
+    answer: Callable[[], Any]
+    """Called once the events are applied; gives the answer, or a ``Fetch`` that completes it."""
+    events: tuple[Event, ...] = ()
+    viewed: Viewed | None = None
+    alarms: Mapping[str, int | None] = {}
+    """Timers to set (Unix milliseconds) or clear (None), by name."""
+    messages: tuple[Message, ...] = ()
+
+
+class CommentsNeeded(Struct, frozen=True):
+    """``decide`` needs these comments in memory."""
+
+    ids: tuple[int, ...]
+
+
+class WritingsNeeded(Struct, frozen=True):
+    """``decide`` needs a list of what an account wrote."""
+
+    account_id: int
+    limit: int
+
+
+Need = CommentsNeeded | WritingsNeeded
+
+
+class Publication(Struct, frozen=True):
+    """One event as its stream shows it; encoded only if somebody listens."""
+
+    offset: int
+    encode: Callable[[], bytes]
+
+
+class Numbers(Struct, frozen=True):
+    """The durable counters of a post at one version, as the hub shows them."""
+
+    version: int
+    comments: int
+    reactions: dict[str, int]
+    applause: int
+    of_comments: dict[str, dict[str, int]]
+    """Reactions of the comments that changed since the commit before."""
+
+
+class RingAlarm(Command, frozen=True, kw_only=True):
+    """A timer of the actor is due."""
+
+    method = "alarm"
+    name: str
+
+
+class ReadHead(Command, frozen=True, kw_only=True):
+    """Where the stream stands; refused to who may not read it. Answers the head's offset."""
+
+    method = "head"
+    writes = False
+
+
+class Actor(Protocol):
+    """A post or a user. ``decide`` changes nothing; only ``apply``, ``look`` and the ``provide`` methods do."""
+
+    version: int
+    head: int
+    """The last offset published on its stream; 0 for an actor without one."""
+
+    @property
+    def exists(self) -> bool:
+        """Whether it was ever made; one that was not is not kept in memory."""
+        ...
+
+    def needs(self, command: Command) -> Need | None:
+        """What has to be read from the store before ``decide`` can see ``command``."""
+        ...
+
+    def provide_comments(self, comments: Sequence[WrittenComment]) -> None: ...
+
+    def provide_writings(self, writings: Sequence[tuple[int, int]]) -> None: ...
+
+    def decide(self, command: Command, by: Person, now: float) -> Decision:
+        """Raises ``DomainError`` to refuse."""
+        ...
+
+    def apply(self, event: Event) -> None:
+        """Fold one event into the state."""
+        ...
+
+    def look(self, viewed: Viewed) -> bool:
+        """Count a view; whether the numbers changed."""
+        ...
+
+    def state_row(self) -> Row | None:
+        """The row that changes with every commit, as it is now."""
+        ...
+
+    def views(self) -> tuple[int, int]:
+        """(views, distinct viewers), volatile."""
+        ...
+
+    def views_row(self) -> PostViewsRow | None: ...
+
+    def publication(self, event: Event) -> Publication | None:
+        """How the stream shows an event that was just applied; None if it does not."""
+        ...
+
+    def author_changed(self, author: Author) -> None:
+        """Someone has another name or address now: show it in what is in memory."""
+        ...
+
+    def numbers(self, touched: Sequence[int]) -> Numbers | None:
+        """The counters as of now, with those of the comments ``touched``."""
+        ...
+
+    def snapshot(self) -> bytes | None:
+        """The bulky state, for the next activation."""
+        ...
+
+    def trim(self) -> None:
+        """Nothing is undurable: caches may shrink to their bounds."""
+        ...

@@ -1,0 +1,31 @@
+"""Keys of actors, and the slot that owns each."""
+
+from hashlib import blake2b
+
+from protocol.errors import Refused
+
+SLOTS = 256
+"""Fixed for ever: a database remembers the number and refuses another."""
+
+
+def slot_of(key: str) -> int:
+    """The slot of ``key``, the same on every machine and in every process (never ``hash()``)."""
+    return int.from_bytes(blake2b(key.encode(), digest_size=8).digest(), "big") % SLOTS
+
+
+def post_key(post_id: int | str) -> str:
+    return f"post:{post_id}"
+
+
+def user_key(account_id: int | str) -> str:
+    return f"user:{account_id}"
+
+
+def parse_key(key: str) -> tuple[str, int]:
+    """The kind and number in ``key``. Raises ``Refused("not_found")`` if no actor can have it."""
+    kind, _, number = key.partition(":")
+    if kind not in ("post", "user") or not number.isascii() or not number.isdecimal() or number.startswith("0"):
+        raise Refused("not_found")
+    if len(number) > 19 or int(number) >= 1 << 63:
+        raise Refused("post_not_found" if kind == "post" else "account_not_found")
+    return kind, int(number)

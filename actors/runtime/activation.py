@@ -1,0 +1,305 @@
+"""One actor in memory: its mailbox, what it changed that is not durable, and the gate that holds what shows it."""
+
+from collections import deque
+from collections.abc import Callable
+from enum import Enum
+from hashlib import blake2b
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from actors.actor import Actor, Decision, Event, Message, Numbers, Publication
+from protocol.commands import Command, Person
+from protocol.errors import DomainError, Overloaded, Refused
+from store.base import Loaded
+from store.rows import AlarmRow, MarkRow, OperationRow, ReactionRow, Row
+
+MAILBOX_CAPACITY = 1_024
+"""Commands that wait for an actor to load."""
+MAILBOX_AGE_S = 5.0
+"""A command that has waited so long is answered ``overloaded``."""
+SNAPSHOT_ROWS = 2_000
+"""Rows behind the snapshot, after which a new one is written."""
+PURGE_ALARM = "operations"
+
+Reply = Callable[[Any], None]
+"""Takes the answer, or the ``DomainError``."""
+
+
+class Envelope(Struct):
+    """A command, who asks, and where to answer."""
+
+    command: Command
+    by: Person
+    op: str | None
+    reply: Reply
+    at: float
+    """Monotonic seconds when it came."""
+
+
+class Delivery(Command, frozen=True, kw_only=True):
+    """Durable messages from one slot, in order: (id, command)."""
+
+    method = "outbox"
+    slot: int
+    messages: tuple[tuple[int, Command], ...]
+
+
+class Outcome(Struct):
+    """What waits at the gate for one envelope: what to answer, and what to publish before it."""
+
+    envelope: Envelope
+    answer: Any
+    publications: tuple[Publication, ...]
+    events: tuple[Event, ...]
+
+
+class Taken(Struct):
+    """What one activation gives to one commit."""
+
+    rows: dict[tuple[type[Row], tuple[Any, ...]], Row | None]
+    count: int
+    messages: list[Message]
+    outcomes: list[Outcome]
+    numbers: Numbers | None
+
+
+class Phase(Enum):
+    LOADING = "loading"
+    READY = "ready"
+    GONE = "gone"
+    """Thrown away or put away; whoever still holds it must ask the registry."""
+
+
+class Activation:
+    """Takes commands in order of arrival, one at a time.
+
+    While it is ready a command is decided and applied at once, without a task; while it loads, or reads what a command
+    needs, commands wait in the mailbox.
+    """
+
+    def __init__(self, key: str, slot: int) -> None:
+        self.key = key
+        self.slot = slot
+        self.phase = Phase.LOADING
+        self.actor: Actor | None = None
+        self.mailbox: deque[Envelope] = deque()
+        self.used_at = 0.0
+        self.rows_since_snapshot = 0
+        self.views_flush_due = False
+        self.durable: Numbers | None = None
+        """The counters of the last commit; what the hub may show."""
+        self._alarms: dict[str, int] = {}
+        self._operations: dict[tuple[int, str], OperationRow] = {}
+        self._marks: dict[int, int] = {}
+        self._rows: dict[tuple[type[Row], tuple[Any, ...]], Row | None] = {}
+        self._events = 0
+        self._messages: list[Message] = []
+        self._waiting: list[Outcome] = []
+        self._in_flight: list[Outcome] | None = None
+
+    def loaded(self, actor: Actor, loaded: Loaded) -> None:
+        self.actor = actor
+        self._operations = {row.identity(): row for row in loaded.operations}
+        self._marks = {row.slot: row.id for row in loaded.marks}
+        self._alarms = {row.name: row.due_ms for row in loaded.alarms}
+        self.durable = actor.numbers(())
+
+    # -- the mailbox
+
+    def post(self, envelope: Envelope) -> None:
+        """Add to the mailbox. Raises ``Overloaded``."""
+        if len(self.mailbox) >= MAILBOX_CAPACITY:
+            raise Overloaded("too many commands wait for this actor")
+        self.mailbox.append(envelope)
+
+    # -- deciding
+
+    def handle(self, envelope: Envelope, now: float, op_ttl_ms: int) -> tuple[Outcome, bool]:
+        """Decide and apply; what came of it, and whether it may be answered at once.
+
+        The answer of a refusal is the ``DomainError``; like every other it waits while something it may have seen is
+        not durable.
+        """
+        assert self.actor is not None
+        try:
+            outcome = self._decide(envelope, now, op_ttl_ms)
+        except DomainError as error:
+            outcome = Outcome(envelope, error, (), ())
+        return outcome, not self._hold(outcome)
+
+    def _decide(self, envelope: Envelope, now: float, op_ttl_ms: int) -> Outcome:
+        assert self.actor is not None
+        command = envelope.command
+        if isinstance(command, Delivery):
+            return self._receive(envelope, command, now)
+        if envelope.op is None or not envelope.by.id or not command.writes:
+            return self._accept(envelope, self.actor.decide(command, envelope.by, now), now)
+        identity, print_ = (envelope.by.id, envelope.op), fingerprint(command)
+        done = self._operations.get(identity)
+        if done is not None:
+            if done.fingerprint != print_:
+                raise Refused("operation_reused")
+            return Outcome(envelope, msgspec.Raw(done.result), (), ())
+        outcome = self._accept(envelope, self.actor.decide(command, envelope.by, now), now)
+        if not isinstance(outcome.answer, DomainError):
+            self._remember(envelope, print_, outcome, int(now * 1000), op_ttl_ms)
+        return outcome
+
+    def _accept(self, envelope: Envelope, decision: Decision, now: float) -> Outcome:
+        assert self.actor is not None
+        publications: list[Publication] = []
+        for event in decision.events:
+            self.actor.apply(event)
+            self._touch(event.row)
+            self._events += 1
+            publication = self.actor.publication(event)
+            if publication is not None:
+                publications.append(publication)
+        if decision.viewed is not None and self.actor.look(decision.viewed):
+            self.views_flush_due = True
+        self._messages.extend(decision.messages)
+        for name, due_ms in decision.alarms.items():
+            self._set_alarm(name, due_ms)
+        try:
+            answer = decision.answer()
+        except DomainError as error:
+            answer = error
+        return Outcome(envelope, answer, tuple(publications), decision.events)
+
+    def _remember(self, envelope: Envelope, print_: bytes, outcome: Outcome, now_ms: int, ttl_ms: int) -> None:
+        row = OperationRow(
+            account_id=envelope.by.id,
+            op=envelope.op or "",
+            actor=self.key,
+            fingerprint=print_,
+            result=msgspec.json.encode(outcome.answer),
+            at_ms=now_ms,
+        )
+        self._operations[row.identity()] = row
+        self._touch(row)
+        if PURGE_ALARM not in self._alarms:
+            self._set_alarm(PURGE_ALARM, now_ms + ttl_ms)
+
+    def purge(self, now: float, ttl_ms: int) -> None:
+        """Forget the operations that are older than ``ttl_ms``; ring again for the rest."""
+        before_ms = int(now * 1000) - ttl_ms
+        for identity, row in list(self._operations.items()):
+            if row.at_ms > before_ms:
+                self._set_alarm(PURGE_ALARM, row.at_ms + ttl_ms)
+                return
+            del self._operations[identity]
+            self._rows[OperationRow, identity] = None
+        self._set_alarm(PURGE_ALARM, None)
+
+    def _receive(self, envelope: Envelope, delivery: Delivery, now: float) -> Outcome:
+        """Messages that were handled before are passed over; a refusal counts as handled."""
+        publications: list[Publication] = []
+        events: list[Event] = []
+        mark = self._marks.get(delivery.slot, 0)
+        assert self.actor is not None
+        for id, command in delivery.messages:
+            if id <= mark:
+                continue
+            mark = id
+            try:
+                outcome = self._accept(envelope, self.actor.decide(command, envelope.by, now), now)
+            except DomainError:
+                continue
+            publications.extend(outcome.publications)
+            events.extend(outcome.events)
+        if mark != self._marks.get(delivery.slot, 0):
+            self._marks[delivery.slot] = mark
+            self._touch(MarkRow(receiver=self.key, slot=delivery.slot, id=mark))
+        return Outcome(envelope, None, tuple(publications), tuple(events))
+
+    def _set_alarm(self, name: str, due_ms: int | None) -> None:
+        if due_ms is not None:
+            self._alarms[name] = due_ms
+            self._touch(AlarmRow(slot=self.slot, actor=self.key, name=name, due_ms=due_ms))
+        elif self._alarms.pop(name, None) is not None:
+            self._rows[AlarmRow, (self.key, name)] = None
+
+    def alarm_due(self, name: str, now: float) -> bool:
+        """Whether the timer is still set, and for no later time."""
+        due_ms = self._alarms.get(name)
+        return due_ms is not None and due_ms <= int(now * 1000)
+
+    def write(self, row: Row) -> None:
+        """Have ``row`` in the next commit, for no one's sake: a snapshot, a flush of views."""
+        self._touch(row)
+
+    def _touch(self, row: Row) -> None:
+        self._rows[type(row), row.identity()] = row
+
+    # -- the gate
+
+    @property
+    def dirty(self) -> bool:
+        return bool(self._rows or self._messages)
+
+    @property
+    def settled(self) -> bool:
+        """Nothing of it is undurable or on its way."""
+        return not self.dirty and self._in_flight is None and not self.mailbox
+
+    def undurable_rows(self) -> int:
+        return len(self._rows)
+
+    def _hold(self, outcome: Outcome) -> bool:
+        """Keep ``outcome`` back if it shows what is not durable yet."""
+        if self.dirty:
+            self._waiting.append(outcome)
+        elif self._in_flight is not None:
+            self._in_flight.append(outcome)
+        else:
+            return False
+        return True
+
+    def take(self) -> Taken:
+        """Everything that is to be written now; it is in flight until ``landed``."""
+        assert self.actor is not None
+        assert self._in_flight is None
+        if self._events:
+            row = self.actor.state_row()
+            if row is not None:
+                self._touch(row)
+        reacted = dict.fromkeys(row.comment_id for row in self._rows.values() if isinstance(row, ReactionRow))
+        taken = Taken(
+            rows=self._rows,
+            count=self._events + len(self._messages),
+            messages=self._messages,
+            outcomes=self._waiting,
+            numbers=self.actor.numbers([id for id in reacted if id]) if self._events else None,
+        )
+        self.rows_since_snapshot += self._events
+        self._in_flight = self._waiting
+        self._rows, self._events, self._messages, self._waiting = {}, 0, [], []
+        return taken
+
+    def landed(self, taken: Taken) -> list[Outcome]:
+        """What was taken is durable: who waited for it, in order."""
+        outcomes, self._in_flight = self._in_flight or [], None
+        if taken.numbers is not None:
+            self.durable = taken.numbers
+        if not self.dirty and self.actor is not None:
+            self.actor.trim()
+        return outcomes
+
+    def held(self) -> list[Envelope]:
+        """The envelopes that wait at the gate, in order."""
+        return [outcome.envelope for outcome in (*(self._in_flight or ()), *self._waiting)]
+
+    def abandon(self) -> list[Envelope]:
+        """Give up everything that is not durable; who waited, at the gate or in the mailbox."""
+        self.phase = Phase.GONE
+        held = [*self.held(), *self.mailbox]
+        self.mailbox.clear()
+        self._rows, self._messages, self._waiting, self._in_flight = {}, [], [], None
+        return held
+
+
+def fingerprint(command: Command) -> bytes:
+    """Equal for equal commands: what a repeated operation id is compared by."""
+    return blake2b(command.method.encode() + b"\0" + msgspec.msgpack.encode(command), digest_size=16).digest()

@@ -1,0 +1,83 @@
+"""Rings the durable timers of the slots that are ours."""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from heapq import heappop, heappush
+
+from actors.actor import RingAlarm
+from actors.runtime.env import Env
+from actors.runtime.ownership import Ownership
+from store.base import Store, StoreUnavailable
+from store.rows import AlarmRow
+
+log = logging.getLogger("plaudit.alarms")
+
+HORIZON_S = 60.0
+RESCAN_S = 30.0
+"""The store is read so often, for what is due within the horizon; what is set meanwhile is noted as it commits."""
+SCAN_MAX = 10_000
+assert RESCAN_S < HORIZON_S
+
+
+class Alarms:
+    """One a worker. An alarm that could not be handled is still in the store, and rung again after the next scan."""
+
+    def __init__(self, store: Store, ownership: Ownership, env: Env, *, ring: Callable[[str, RingAlarm], None]) -> None:
+        self._store = store
+        self._ownership = ownership
+        self._env = env
+        self._ring = ring
+        self._due: list[tuple[int, str, str]] = []
+        self._noted: set[tuple[int, str, str]] = set()
+        self._wake = asyncio.Event()
+        self._tasks: list[asyncio.Task[None]] = []
+
+    def start(self) -> None:
+        self._tasks = [
+            asyncio.create_task(self._scan(), name="alarms: scan"),
+            asyncio.create_task(self._run(), name="alarms: ring"),
+        ]
+
+    async def stop(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def note(self, row: AlarmRow) -> None:
+        """An alarm was set, durably."""
+        entry = (row.due_ms, row.actor, row.name)
+        if row.due_ms <= self._horizon_ms() and entry not in self._noted:
+            self._noted.add(entry)
+            heappush(self._due, entry)
+            self._wake.set()
+
+    def _horizon_ms(self) -> int:
+        return int((self._env.clock() + HORIZON_S) * 1000)
+
+    async def _scan(self) -> None:
+        while True:
+            slots = list(self._ownership.slots)
+            try:
+                rows = await self._store.alarms(slots, before_ms=self._horizon_ms(), limit=SCAN_MAX)
+            except StoreUnavailable as error:
+                log.warning("alarms not read: %s", error)
+            else:
+                for row in rows:
+                    self.note(row)
+            await asyncio.sleep(RESCAN_S)
+
+    async def _run(self) -> None:
+        while True:
+            self._wake.clear()
+            now_ms = int(self._env.clock() * 1000)
+            while self._due and self._due[0][0] <= now_ms:
+                entry = heappop(self._due)
+                self._noted.discard(entry)
+                self._ring(entry[1], RingAlarm(name=entry[2]))
+            wait_s = (self._due[0][0] - now_ms) / 1000 if self._due else None
+            try:
+                async with asyncio.timeout(wait_s):
+                    await self._wake.wait()
+            except TimeoutError:
+                continue

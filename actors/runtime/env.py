@@ -1,0 +1,35 @@
+"""What an actor's host may not get by itself: time, chance and new ids; so that a whole cluster can be simulated."""
+
+from collections.abc import Callable
+from random import Random
+from typing import NamedTuple
+from uuid import UUID
+
+ID_EPOCH_MS = 1_767_225_600_000
+"""2026-01-01: time-ordered ids count from here."""
+ID_LOW_BITS = 20
+
+
+class Env(NamedTuple):
+    clock: Callable[[], float]
+    """Seconds since 1970."""
+    monotonic: Callable[[], float]
+    """Seconds of a clock that never goes back and counts suspension."""
+    rng: Random
+
+
+def new_uuid(env: Env) -> UUID:
+    return UUID(int=env.rng.getrandbits(128), version=4)
+
+
+class Ids:
+    """Time-ordered 63-bit ids: milliseconds since 2026, then 20 random bits. Each is greater than the last."""
+
+    def __init__(self, env: Env) -> None:
+        self._env = env
+        self._last = 0
+
+    def next(self) -> int:
+        ms = max(0, int(self._env.clock() * 1000) - ID_EPOCH_MS)
+        self._last = max(self._last + 1, ms << ID_LOW_BITS | self._env.rng.getrandbits(ID_LOW_BITS))
+        return self._last

@@ -1,0 +1,445 @@
+"""Delivers what streams publish to the sockets that subscribed here; never waits for any of them.
+
+One encoding a publication, one frame a form and tick, the same bytes to every socket. A subscriber that is not where
+the stream is (it resumes, or its socket is slow) is not written to by the broadcast: it is *behind*, keeps its
+position, and catches up from the ring of recent publications or from the store, until it stands where the stream
+stands.
+"""
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from typing import Any, NamedTuple
+
+import msgspec
+
+from actors.actor import Numbers
+from actors.runtime.env import Env
+from actors.runtime.metrics import Metrics
+from protocol.delivery import Form, Published, Sink
+from protocol.errors import SLOW
+from protocol.views import Counters, CountersChanged, TypingChanged
+from store.base import StoreUnavailable
+
+log = logging.getLogger("plaudit.hub")
+
+RING_COUNT_MAX = 512
+RING_BYTES_MAX = 512 << 10
+"""Recent publications that a stream keeps for those who come back at once."""
+TICK_MIN_S = 0.005
+TICK_MAX_S = 0.05
+"""A stream that is busy sends what has gathered at such intervals; a quiet one sends at once."""
+COUNTERS_TICK_S = 0.1
+WATCHERS_TICK_S = 1.0
+"""Counters are sent at most so often: after a write, and when only watchers or views have changed."""
+YIELD_EVERY = 256
+"""Sockets written to before others get their turn."""
+BEHIND_BYTES = 256 << 10
+"""A socket that holds more than this unsent is not written to until it has drained."""
+PAGE_ROWS = 500
+"""Publications in one write to a subscriber that catches up."""
+DRAINED_BYTES = 16 << 10
+DRAIN_POLL_S = 0.05
+SLOW_AFTER_S = 20.0
+"""A socket that takes nothing for so long is closed."""
+RECOVER_RETRY_S = 0.5
+TYPING_S = 6.0
+TYPING_MAX = 50
+TYPING_SHOWN_MAX = 5
+
+
+class Missed(NamedTuple):
+    """What a subscriber lacks, as one page in order, and the offset up to which it is complete."""
+
+    items: Sequence[Published]
+    through: int
+
+
+ReadMissed = Callable[[str, int], Awaitable[Missed]]
+"""Reads a page of (stream key, after offset) from the store. Raises ``StoreUnavailable``."""
+
+
+class StreamSubscription:
+    """One sink's interest in one stream; see ``protocol.delivery.Subscription``."""
+
+    __slots__ = ("_hub", "live", "open", "position", "sink", "stream")
+
+    def __init__(self, hub: "Hub", stream: "Stream", sink: Sink, position: int) -> None:
+        self._hub = hub
+        self.stream = stream
+        self.sink = sink
+        self.position = position
+        """The last offset that was handed to the sink."""
+        self.live = False
+        self.open = True
+
+    def start(self) -> None:
+        self._hub.catch_up(self)
+
+    def close(self) -> None:
+        self._hub.unsubscribe(self)
+
+
+class Stream:
+    """The subscribers of one actor's stream, and its recent past."""
+
+    def __init__(self, key: str, epoch: str, head: int, numbers: Numbers | None, views: tuple[int, int]) -> None:
+        self.key = key
+        self.epoch = epoch
+        self.head = head
+        """The last offset that was published here."""
+        self.subscriptions: set[StreamSubscription] = set()
+        self.numbers = numbers
+        self.views = views
+        self.of_comments: dict[str, dict[str, int]] = {}
+        self.typing: dict[int, tuple[str, float]] = {}
+        self._ring: deque[Published] = deque()
+        self._ring_bytes = 0
+        self.gathered: list[Published] = []
+        self.tick_s = 0.0
+        self.sent_at = float("-inf")
+        self.broadcasting = False
+        self.counters_due = 0.0
+        self.tick: asyncio.TimerHandle | asyncio.Handle | None = None
+        self.counters_tick: asyncio.TimerHandle | None = None
+        self.counters_sent_at = float("-inf")
+
+    def append(self, item: Published) -> None:
+        assert item.offset == self.head + 1
+        self.head = item.offset
+        self._ring.append(item)
+        self._ring_bytes += len(item.data)
+        while len(self._ring) > RING_COUNT_MAX or self._ring_bytes > RING_BYTES_MAX:
+            self._ring_bytes -= len(self._ring.popleft().data)
+
+    def jump(self, head: int) -> None:
+        """The head is ``head``, by publications that are not here: the ring begins anew behind the hole."""
+        self.head = head
+        self._ring.clear()
+        self._ring_bytes = 0
+        self.gathered.clear()
+
+    def after(self, position: int) -> list[Published] | None:
+        """What follows ``position``, gathered or sent; None if the ring does not reach back so far."""
+        missing = self.head - position
+        if missing <= 0:
+            return []
+        if missing > len(self._ring):
+            return None
+        return list(self._ring)[-missing:]
+
+    def typing_names(self) -> list[str]:
+        return [name for name, _ in list(self.typing.values())[:TYPING_SHOWN_MAX]]
+
+    def counters(self) -> CountersChanged | None:
+        if self.numbers is None:
+            return None
+        views, viewers = self.views
+        counters = Counters(
+            comments=self.numbers.comments,
+            reactions=self.numbers.reactions,
+            applause=self.numbers.applause,
+            views=views,
+            viewers=viewers,
+            watchers=len(self.subscriptions),
+        )
+        return CountersChanged(version=self.numbers.version, counters=counters, comments=self.of_comments)
+
+
+class Hub:
+    """All streams that have subscribers on this worker."""
+
+    def __init__(self, env: Env, metrics: Metrics, *, read_missed: ReadMissed) -> None:
+        self._env = env
+        self._metrics = metrics
+        self._read_missed = read_missed
+        self._json = msgspec.json.Encoder()
+        self._streams: dict[str, Stream] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    # -- subscribing
+
+    def stream(self, key: str) -> Stream | None:
+        return self._streams.get(key)
+
+    def open(self, key: str, epoch: str, head: int, numbers: Numbers | None, views: tuple[int, int]) -> Stream:
+        """The stream of ``key``, whose durable head is ``head``; made if nobody listened until now."""
+        stream = self._streams.get(key)
+        if stream is None:
+            stream = self._streams[key] = Stream(key, epoch, head, numbers, views)
+            self._metrics.streams.inc()
+        elif stream.head < head:
+            self.resync(key, head, numbers)
+        return stream
+
+    def subscribe(self, stream: Stream, sink: Sink, position: int) -> StreamSubscription:
+        """Note the interest; nothing is delivered until ``start``."""
+        subscription = StreamSubscription(self, stream, sink, position)
+        stream.subscriptions.add(subscription)
+        self._metrics.subscriptions.inc()
+        self._counters_changed(stream, WATCHERS_TICK_S)
+        return subscription
+
+    def unsubscribe(self, subscription: StreamSubscription) -> None:
+        if not subscription.open:
+            return
+        subscription.open = subscription.live = False
+        stream = subscription.stream
+        stream.subscriptions.discard(subscription)
+        self._metrics.subscriptions.dec()
+        if stream.subscriptions:
+            self._counters_changed(stream, WATCHERS_TICK_S)
+            return
+        if self._streams.get(stream.key) is stream:
+            del self._streams[stream.key]
+            self._metrics.streams.dec()
+        for timer in (stream.tick, stream.counters_tick):
+            if timer is not None:
+                timer.cancel()
+
+    async def stop(self) -> None:
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    # -- publishing
+
+    def publish(self, key: str, offset: int, encode: Callable[[], bytes]) -> None:
+        """A durable publication; in the order of offsets. Encoded only if somebody listens."""
+        stream = self._streams.get(key)
+        if stream is None or offset <= stream.head:
+            return
+        if offset != stream.head + 1:
+            self.resync(key, offset, None)
+            return
+        item = Published(offset, encode())
+        stream.append(item)
+        stream.gathered.append(item)
+        self._schedule(stream)
+
+    def numbers(self, key: str, numbers: Numbers) -> None:
+        """Durable counters; older ones than were seen are dropped."""
+        stream = self._streams.get(key)
+        if stream is None or (stream.numbers is not None and numbers.version < stream.numbers.version):
+            return
+        stream.numbers = numbers
+        stream.of_comments.update(numbers.of_comments)
+        self._counters_changed(stream, COUNTERS_TICK_S)
+
+    def viewed(self, key: str, views: tuple[int, int]) -> None:
+        """The volatile numbers of views and viewers."""
+        stream = self._streams.get(key)
+        if stream is not None and stream.views != views:
+            stream.views = views
+            self._counters_changed(stream, WATCHERS_TICK_S)
+
+    def typing(self, key: str, person: int, name: str, on: bool) -> None:
+        """Someone writes, or has stopped; forgotten by itself after some seconds."""
+        stream = self._streams.get(key)
+        if stream is None or (person not in stream.typing and (not on or len(stream.typing) >= TYPING_MAX)):
+            return
+        before = stream.typing_names()
+        if on:
+            stream.typing[person] = (name, self._env.monotonic() + TYPING_S)
+            asyncio.get_running_loop().call_later(TYPING_S, self._typing_over, stream)
+        else:
+            del stream.typing[person]
+        self._typing_changed(stream, before)
+
+    def resync(self, key: str, head: int, numbers: Numbers | None) -> None:
+        """More was committed than was published here (an unknown outcome, a new owner): everyone catches up."""
+        stream = self._streams.get(key)
+        if stream is None:
+            return
+        if numbers is not None:
+            self.numbers(key, numbers)
+        if head > stream.head:
+            self._metrics.resyncs.inc()
+            stream.jump(head)
+            for subscription in stream.subscriptions:
+                if subscription.live:
+                    self.catch_up(subscription)
+
+    # -- catching up
+
+    def catch_up(self, subscription: StreamSubscription) -> None:
+        """Bring a subscriber to where its stream is: at once from the ring if its socket is free, else by a task."""
+        subscription.live = False
+        items = subscription.stream.after(subscription.position)
+        if items is not None and len(items) <= PAGE_ROWS and subscription.sink.buffered_bytes() == 0:
+            self._hand_over(subscription, items)
+            subscription.live = subscription.open
+        else:
+            self._spawn(self._catch_up(subscription), f"catch up {subscription.stream.key}")
+
+    async def _catch_up(self, subscription: StreamSubscription) -> None:
+        sink, stream = subscription.sink, subscription.stream
+        buffered, moved_at = sink.buffered_bytes(), self._env.monotonic()
+        while subscription.open:
+            if sink.buffered_bytes() > DRAINED_BYTES:
+                now = self._env.monotonic()
+                if sink.buffered_bytes() < buffered:
+                    moved_at = now
+                elif now - moved_at > SLOW_AFTER_S:
+                    self._metrics.slow.inc()
+                    sink.close(*SLOW)
+                    return
+                buffered = sink.buffered_bytes()
+                await asyncio.sleep(DRAIN_POLL_S)
+                continue
+            buffered, moved_at = 0, self._env.monotonic()
+            items = stream.after(subscription.position)
+            if items == []:
+                subscription.live = True
+                return
+            if items is not None:
+                self._hand_over(subscription, items[:PAGE_ROWS])
+            elif not await self._hand_over_missed(subscription):
+                await asyncio.sleep(RECOVER_RETRY_S)
+
+    async def _hand_over_missed(self, subscription: StreamSubscription) -> bool:
+        """One page from the store; False if it cannot be had now."""
+        try:
+            missed = await self._read_missed(subscription.stream.key, subscription.position)
+        except StoreUnavailable as error:
+            log.warning("a resume waits for the store: %s", error)
+            return False
+        if subscription.open:
+            self._hand_over(subscription, missed.items)
+            subscription.position = max(subscription.position, missed.through)
+        return True
+
+    def _hand_over(self, subscription: StreamSubscription, items: Sequence[Published]) -> None:
+        if not items:
+            return
+        stream, sink = subscription.stream, subscription.sink
+        sink.write(sink.form.encode(stream.key, stream.epoch, items))
+        subscription.position = items[-1].offset or subscription.position
+
+    # -- the broadcast
+
+    def _schedule(self, stream: Stream) -> None:
+        """Send at once if the stream is quiet; widen the tick as it heats."""
+        if stream.tick is not None or stream.broadcasting:
+            return
+        loop = asyncio.get_running_loop()
+        since = self._env.monotonic() - stream.sent_at
+        if since >= TICK_MAX_S:
+            stream.tick_s = 0.0
+            stream.tick = loop.call_soon(self._send, stream)
+        else:
+            stream.tick_s = min(TICK_MAX_S, max(TICK_MIN_S, stream.tick_s * 2))
+            stream.tick = loop.call_later(max(0.0, stream.tick_s - since), self._send, stream)
+
+    def _send(self, stream: Stream) -> None:
+        stream.tick = None
+        items, stream.gathered = stream.gathered, []
+        if items:
+            stream.sent_at = self._env.monotonic()
+            self._broadcast(stream, items)
+
+    def _broadcast(self, stream: Stream, items: Sequence[Published]) -> None:
+        """Hand ``items`` to everyone who stands where they begin; to many in turns, for the others' sake."""
+        round_ = Round(stream, items)
+        subscriptions = list(stream.subscriptions)
+        if len(subscriptions) <= YIELD_EVERY:
+            self._deliver(subscriptions, round_)
+            return
+        if round_.last is not None:
+            stream.broadcasting = True
+        self._spawn(self._broadcast_in_turns(stream, subscriptions, round_), f"broadcast {stream.key}")
+
+    async def _broadcast_in_turns(
+        self, stream: Stream, subscriptions: Sequence[StreamSubscription], round_: "Round"
+    ) -> None:
+        began = self._env.monotonic()
+        try:
+            for at in range(0, len(subscriptions), YIELD_EVERY):
+                self._deliver(subscriptions[at : at + YIELD_EVERY], round_)
+                await asyncio.sleep(0)
+        finally:
+            self._metrics.broadcast_s.observe(self._env.monotonic() - began)
+            if round_.last is not None:
+                stream.broadcasting = False
+                if stream.gathered:
+                    self._schedule(stream)
+
+    def _deliver(self, subscriptions: Sequence[StreamSubscription], round_: "Round") -> None:
+        delivered = 0
+        for subscription in subscriptions:
+            if not subscription.live:
+                continue
+            sink = subscription.sink
+            if sink.buffered_bytes() > BEHIND_BYTES:
+                # A volatile message to a socket that is behind is simply left out.
+                if round_.last is not None:
+                    self._metrics.lagging.inc()
+                    self.catch_up(subscription)
+            elif round_.last is None or subscription.position == round_.base:
+                sink.write(round_.frame(sink.form))
+                subscription.position = subscription.position if round_.last is None else round_.last
+                delivered += 1
+            elif subscription.position < round_.last:
+                self.catch_up(subscription)
+        self._metrics.deliveries.inc(delivered)
+
+    # -- what is volatile
+
+    def _counters_changed(self, stream: Stream, within_s: float) -> None:
+        """Send the counters, at most every ``within_s`` seconds; the latest value only."""
+        now = self._env.monotonic()
+        due = max(now, stream.counters_sent_at + within_s)
+        if stream.counters_tick is not None:
+            if due >= stream.counters_due:
+                return
+            stream.counters_tick.cancel()
+        stream.counters_due = due
+        stream.counters_tick = asyncio.get_running_loop().call_later(due - now, self._send_counters, stream)
+
+    def _send_counters(self, stream: Stream) -> None:
+        stream.counters_tick = None
+        stream.counters_sent_at = self._env.monotonic()
+        counters = stream.counters()
+        if counters is not None:
+            stream.of_comments = {}
+            self._broadcast(stream, [Published(None, self._json.encode(counters))])
+
+    def _typing_over(self, stream: Stream) -> None:
+        before, now = stream.typing_names(), self._env.monotonic()
+        stream.typing = {person: entry for person, entry in stream.typing.items() if entry[1] > now}
+        self._typing_changed(stream, before)
+
+    def _typing_changed(self, stream: Stream, before: list[str]) -> None:
+        names = stream.typing_names()
+        if names != before:
+            self._broadcast(stream, [Published(None, self._json.encode(TypingChanged(people=names)))])
+
+    def _spawn(self, work: Coroutine[Any, Any, None], name: str) -> None:
+        task = asyncio.create_task(work, name=name)
+        self._tasks.add(task)
+        task.add_done_callback(self._done)
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            log.error("%s failed", task.get_name(), exc_info=task.exception())
+
+
+class Round:
+    """One tick's publications, and the frame of each form, built when the first socket wants it."""
+
+    def __init__(self, stream: Stream, items: Sequence[Published]) -> None:
+        self._stream = stream
+        self._items = items
+        self._frames: dict[Form, bytes] = {}
+        first, self.last = items[0].offset, items[-1].offset
+        """Both None for a volatile message."""
+        self.base = None if first is None else first - 1
+        """Where a subscriber stands who lacks exactly these."""
+
+    def frame(self, form: Form) -> bytes:
+        frame = self._frames.get(form)
+        if frame is None:
+            frame = self._frames[form] = form.encode(self._stream.key, self._stream.epoch, self._items)
+        return frame

@@ -1,0 +1,48 @@
+"""The figures of the runtime, in Prometheus' types; the registry is given in."""
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
+ROWS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384)
+
+
+class Metrics:
+    """One instance a worker."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.registry = registry
+        self.commands = Counter("plaudit_commands_total", "Commands by method.", ["method"], registry=registry)
+        self.refused = Counter("plaudit_refused_total", "Refusals by code.", ["code"], registry=registry)
+        self.resident = Gauge("plaudit_actors_resident", "Actors in memory.", registry=registry)
+        self.activations = Counter("plaudit_activations_total", "Actors loaded.", registry=registry)
+        self.activation_s = Histogram(
+            "plaudit_activation_seconds", "Time to load an actor.", buckets=SECONDS, registry=registry
+        )
+        self.dropped = Counter(
+            "plaudit_activations_dropped_total", "Activations thrown away, by cause.", ["cause"], registry=registry
+        )
+        self.mailbox = Gauge("plaudit_mailbox_depth", "Commands waiting for their actor to load.", registry=registry)
+        self.gate_s = Histogram(
+            "plaudit_gate_wait_seconds", "From decision to durable.", buckets=SECONDS, registry=registry
+        )
+        self.commit_s = Histogram(
+            "plaudit_commit_seconds", "One transaction of the committer.", buckets=SECONDS, registry=registry
+        )
+        self.batch_rows = Histogram("plaudit_batch_rows", "Rows in one commit.", buckets=ROWS, registry=registry)
+        self.commits = Counter("plaudit_commits_total", "Commits by outcome.", ["outcome"], registry=registry)
+        self.fenced = Counter("plaudit_fenced_total", "Slots that a commit found to be another's.", registry=registry)
+        self.undurable = Gauge("plaudit_undurable_rows", "Rows waiting for a commit.", registry=registry)
+        self.streams = Gauge("plaudit_streams", "Streams with subscribers.", registry=registry)
+        self.subscriptions = Gauge("plaudit_subscriptions", "Subscriptions.", registry=registry)
+        self.recoveries = Counter("plaudit_recoveries_total", "Resumes by outcome.", ["outcome"], registry=registry)
+        self.resyncs = Counter(
+            "plaudit_resyncs_total", "Streams whose subscribers had to be caught up.", registry=registry
+        )
+        self.deliveries = Counter("plaudit_deliveries_total", "Writes to sockets by the hub.", registry=registry)
+        self.broadcast_s = Histogram(
+            "plaudit_broadcast_seconds", "One round over a stream's subscribers.", buckets=SECONDS, registry=registry
+        )
+        self.lagging = Counter("plaudit_lagging_total", "Subscribers that fell behind.", registry=registry)
+        self.slow = Counter("plaudit_slow_consumers_total", "Connections closed for being slow.", registry=registry)
+        self.alarms = Counter("plaudit_alarms_total", "Alarms rung.", registry=registry)
+        self.messages = Counter("plaudit_messages_total", "Durable messages delivered.", registry=registry)

@@ -1,0 +1,94 @@
+"""Delivers durable messages between actors: at least once, in order per sender's slot and receiver."""
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Protocol
+
+import msgspec
+
+from actors.runtime.activation import Delivery
+from protocol.commands import Command, EraseComments
+from protocol.errors import Overloaded, Unavailable
+from store.rows import OutboxRow, Row
+
+log = logging.getLogger("plaudit.outbox")
+
+SENDABLE: dict[str, type[Command]] = {kind.method: kind for kind in (EraseComments,)}
+"""The commands that one actor may send another, by method."""
+RETRY_S = 1.0
+FRAME_MAX = 100
+"""Messages in one delivery."""
+
+
+def encode_message(command: Command) -> bytes:
+    assert command.method in SENDABLE, command.method
+    return msgspec.msgpack.encode((command.method, command))
+
+
+def decode_message(payload: bytes) -> Command:
+    method, body = msgspec.msgpack.decode(payload, type=tuple[str, msgspec.Raw])
+    return msgspec.msgpack.decode(body, type=SENDABLE[method])
+
+
+class Deliver(Protocol):
+    def __call__(self, receiver: str, delivery: Delivery, reply: Callable[[Any], None]) -> None: ...
+
+
+class Outbox:
+    """One a worker. One delivery in flight per (slot, receiver), with what is pending; the next after its answer."""
+
+    def __init__(
+        self,
+        *,
+        deliver: Deliver,
+        acknowledge: Callable[[int, dict[tuple[type[Row], tuple[Any, ...]], Row | None]], None],
+        delivered: Callable[[int], None],
+    ) -> None:
+        self._deliver = deliver
+        self._acknowledge = acknowledge
+        self._delivered = delivered
+        self._pending: dict[tuple[int, str], deque[OutboxRow]] = {}
+        self._in_flight: set[tuple[int, str]] = set()
+
+    def add(self, rows: Iterable[OutboxRow]) -> None:
+        """Messages that are durable now, by rising id within a slot; those known already are passed over."""
+        for row in rows:
+            lane = (row.slot, row.receiver)
+            pending = self._pending.setdefault(lane, deque())
+            if not pending or row.id > pending[-1].id:
+                pending.append(row)
+            self._send(lane)
+
+    def forget(self, slots: Iterable[int]) -> None:
+        """The slots are not ours: their owner finds the messages in the store."""
+        lost = set(slots)
+        for lane in [lane for lane in self._pending if lane[0] in lost]:
+            del self._pending[lane]
+
+    def _send(self, lane: tuple[int, str]) -> None:
+        pending = self._pending.get(lane)
+        if not pending or lane in self._in_flight:
+            return
+        rows = [row for row, _ in zip(pending, range(FRAME_MAX), strict=False)]
+        delivery = Delivery(slot=lane[0], messages=tuple((row.id, decode_message(row.payload)) for row in rows))
+        self._in_flight.add(lane)
+        self._deliver(lane[1], delivery, lambda answer: self._answered(lane, rows, answer))
+
+    def _answered(self, lane: tuple[int, str], rows: Sequence[OutboxRow], answer: Any) -> None:
+        self._in_flight.discard(lane)
+        if isinstance(answer, Unavailable | Overloaded):
+            asyncio.get_running_loop().call_later(RETRY_S, self._send, lane)
+            return
+        self._delivered(len(rows))
+        pending = self._pending.get(lane)
+        if pending is None:
+            return
+        through = rows[-1].id
+        while pending and pending[0].id <= through:
+            pending.popleft()
+        if not pending:
+            del self._pending[lane]
+        self._acknowledge(lane[0], {(OutboxRow, row.identity()): None for row in rows})
+        self._send(lane)

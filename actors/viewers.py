@@ -1,0 +1,70 @@
+"""Views and distinct viewers in bounded memory, exact while they are few.
+
+Adaptive sampling (Wegman; analysed by Flajolet, 1990): a set keeps only the hashes that end in *level* zero bits, and
+raises the level when it is full. Each kept hash stands for 2^level viewers, so the estimate is unbiased; with 4,096
+kept the standard error is about 2 %. At level 0 it is a plain set.
+"""
+
+from pyroaring import BitMap
+
+SAMPLE_SIZE = 4_096
+WINDOW_MS = 30 * 60 * 1000
+
+
+class Sample:
+    """A set of 32-bit hashes of bounded size."""
+
+    def __init__(self, size: int = SAMPLE_SIZE) -> None:
+        self._size = size
+        self._level = 0
+        self._hashes = BitMap()
+
+    def add(self, item: int) -> int:
+        """How many the set stands for more than before: 0 if ``item`` is known or not sampled, else 2^level."""
+        if item & ((1 << self._level) - 1) or item in self._hashes:
+            return 0
+        self._hashes.add(item)
+        weight = 1 << self._level
+        while len(self._hashes) > self._size:
+            self._level += 1
+            mask = (1 << self._level) - 1
+            self._hashes = BitMap(kept for kept in self._hashes if not kept & mask)
+        return weight
+
+    def __len__(self) -> int:
+        """The estimate of how many distinct items were added."""
+        return len(self._hashes) << self._level
+
+    def dump(self) -> bytes:
+        return bytes((self._level,)) + self._hashes.serialize()
+
+    @classmethod
+    def load(cls, data: bytes, size: int = SAMPLE_SIZE) -> "Sample":
+        sample = cls(size)
+        sample._level = data[0]
+        sample._hashes = BitMap.deserialize(data[1:])
+        return sample
+
+
+class Viewers:
+    """The views of one post: each viewer once per window of half an hour, and all distinct viewers."""
+
+    def __init__(self) -> None:
+        self.views = 0
+        self.window_ms = 0
+        self.window = Sample()
+        self.all = Sample()
+        self.viewers = 0
+
+    def look(self, viewer: int, at_ms: int) -> bool:
+        """Count a view; whether any number changed. A clock that goes back does not reopen a window."""
+        window_ms = at_ms - at_ms % WINDOW_MS
+        if window_ms > self.window_ms:
+            self.window_ms = window_ms
+            self.window = Sample()
+        weight = self.window.add(viewer)
+        self.views += weight
+        self.all.add(viewer)
+        # Raising the level may lower the estimate a little; what was shown does not go back.
+        self.viewers = max(self.viewers, len(self.all))
+        return weight > 0
