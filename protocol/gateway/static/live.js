@@ -1,0 +1,252 @@
+/**
+ * A client of the Centrifuge protocol over WebSocket: as much of it as the page needs.
+ *
+ * It keeps one socket, comes back with growing pauses, resumes every subscription from the last offset it has
+ * handed on, and renews its token before that runs out.
+ */
+
+import { backoff } from "./api.js";
+
+const REPLY_TIMEOUT_MS = 8_000;
+const PING_GRACE_MS = 10_000;
+const BACKOFF_MIN_MS = 300;
+const BACKOFF_MAX_MS = 15_000;
+const TOKEN_EXPIRED = new Set([109, 110]);
+const INVALID_TOKEN = 3500;
+
+/** Fires "state" when `state` has changed: "closed" (also before `open`), "connecting", "live" or "waiting". */
+export class Live extends EventTarget {
+  state = "closed";
+  #url;
+  #session;
+  #socket = null;
+  #subscriptions = new Map();
+  #replies = new Map();
+  #lastId = 0;
+  #attempt = 0;
+  #retry = null;
+  #silence = null;
+  #renewal = null;
+
+  /** `session` gives `token()` and `renew(old)`; see session.js. */
+  constructor(url, session) {
+    super();
+    this.#url = url;
+    this.#session = session;
+    window.addEventListener("online", () => this.#hurry());
+    document.addEventListener("visibilitychange", () => document.hidden || this.#hurry());
+    // A page with an open socket is not kept for the back button.
+    window.addEventListener("pagehide", () => this.close());
+    window.addEventListener("pageshow", ({ persisted }) => persisted && this.#subscriptions.size && this.open());
+  }
+
+  /**
+   * Hear a channel. `cursor` is "<epoch>-<offset>", from where nothing may be missed. `onPublication(data)` gets
+   * each publication; `onReload()` is called where what was missed cannot be given.
+   */
+  subscribe(channel, { cursor, onPublication, onReload }) {
+    const dash = cursor.lastIndexOf("-");
+    const subscription = {
+      channel,
+      epoch: cursor.slice(0, dash),
+      offset: Number(cursor.slice(dash + 1)),
+      onPublication,
+      onReload,
+    };
+    this.#subscriptions.set(channel, subscription);
+    if (this.state === "live") this.#join(subscription).catch(() => this.#socket?.close());
+  }
+
+  /** Ask for something that is not worth a retry. Answers the data; throws when it cannot be had now. */
+  async rpc(method, data) {
+    if (this.state !== "live") throw new Error("not connected");
+    const reply = await this.#request({ rpc: { method, data } });
+    return reply.rpc?.data;
+  }
+
+  open() {
+    if (this.#socket) return;
+    clearTimeout(this.#retry);
+    this.#retry = null;
+    this.#become("connecting");
+    this.#connect();
+  }
+
+  close() {
+    clearTimeout(this.#retry);
+    this.#retry = null;
+    const socket = this.#socket;
+    this.#forget();
+    socket?.close();
+    this.#become("closed");
+  }
+
+  /** Connect anew, as whoever is signed in now. */
+  reopen() {
+    this.close();
+    this.#attempt = 0;
+    this.open();
+  }
+
+  async #connect() {
+    const socket = new WebSocket(this.#url);
+    this.#socket = socket;
+    socket.onopen = () => this.#greet(socket);
+    socket.onmessage = ({ data }) => socket === this.#socket && this.#receive(data);
+    socket.onclose = ({ code }) => socket === this.#socket && this.#lost(code);
+  }
+
+  async #greet(socket) {
+    const token = await this.#session.token();
+    if (socket !== this.#socket) return;
+    try {
+      const { connect } = await this.#request({ connect: token ? { token } : {} });
+      this.#expectPings(connect);
+      this.#renewInTime(connect);
+      for (const subscription of this.#subscriptions.values()) await this.#join(subscription);
+      if (socket !== this.#socket) return;
+      this.#attempt = 0;
+      this.#become("live");
+    } catch (error) {
+      if (socket !== this.#socket) return;
+      if (TOKEN_EXPIRED.has(error.code)) await this.#session.renew(token);
+      socket.close();
+      if (socket === this.#socket) this.#lost(0);
+    }
+  }
+
+  async #join(subscription) {
+    const { channel, epoch, offset } = subscription;
+    const { subscribe } = await this.#request({ subscribe: { channel, recover: true, epoch, offset } });
+    subscription.epoch = subscribe.epoch ?? epoch;
+    subscription.offset = subscribe.offset ?? 0;
+    if (!subscribe.recovered) subscription.onReload();
+    for (const publication of subscribe.publications ?? []) deliver(subscription, publication);
+  }
+
+  #receive(frame) {
+    this.#heard();
+    for (const line of frame.split("\n")) {
+      if (!line) continue;
+      const message = JSON.parse(line);
+      if (message.id) this.#settle(message);
+      else if (message.push) this.#pushed(message.push);
+      else this.#send({});
+    }
+  }
+
+  #settle(reply) {
+    const waiting = this.#replies.get(reply.id);
+    if (!waiting) return;
+    this.#replies.delete(reply.id);
+    clearTimeout(waiting.timeout);
+    if (reply.error) waiting.reject(Object.assign(new Error(reply.error.message), reply.error));
+    else waiting.resolve(reply);
+  }
+
+  #pushed({ channel, pub, disconnect, unsubscribe }) {
+    const subscription = this.#subscriptions.get(channel);
+    if (pub && subscription) deliver(subscription, pub);
+    else if (unsubscribe && subscription) this.#socket.close();
+    else if (disconnect) this.#lost(disconnect.code);
+  }
+
+  #request(command) {
+    this.#lastId += 1;
+    const id = this.#lastId;
+    return new Promise((resolve, reject) => {
+      const timeout = setTimeout(() => {
+        this.#replies.delete(id);
+        reject(new Error("no reply"));
+      }, REPLY_TIMEOUT_MS);
+      this.#replies.set(id, { resolve, reject, timeout });
+      this.#send({ id, ...command });
+    });
+  }
+
+  #send(message) {
+    if (this.#socket?.readyState === WebSocket.OPEN) this.#socket.send(JSON.stringify(message));
+  }
+
+  #expectPings({ ping }) {
+    this.#silence = ping ? { limit_ms: ping * 1000 + PING_GRACE_MS, timer: null } : null;
+    this.#heard();
+  }
+
+  /** A dead network closes no socket: silence beyond the ping interval does. */
+  #heard() {
+    if (!this.#silence) return;
+    clearTimeout(this.#silence.timer);
+    this.#silence.timer = setTimeout(() => this.#lost(0), this.#silence.limit_ms);
+  }
+
+  #renewInTime({ expires, ttl }) {
+    clearTimeout(this.#renewal);
+    if (!expires) return;
+    this.#renewal = setTimeout(() => this.#refresh(), Math.max(1, ttl - 15) * 1000);
+  }
+
+  async #refresh() {
+    const socket = this.#socket;
+    const token = await this.#session.token();
+    if (!token || socket !== this.#socket) return;
+    try {
+      const { refresh } = await this.#request({ refresh: { token } });
+      this.#renewInTime(refresh);
+    } catch {
+      if (socket === this.#socket) this.reopen();
+    }
+  }
+
+  #lost(code) {
+    const socket = this.#socket;
+    this.#forget();
+    socket?.close();
+    const final = (code >= 3500 && code < 4000) || (code >= 4500 && code < 5000);
+    if (code === INVALID_TOKEN) this.#becomeValid();
+    else if (final) this.#become("closed");
+    else this.#wait(backoff(this.#attempt, BACKOFF_MIN_MS, BACKOFF_MAX_MS));
+  }
+
+  /** The token was refused: renew it, or go on as an anonymous reader. */
+  async #becomeValid() {
+    await this.#session.renew(await this.#session.token());
+    this.#wait(backoff(this.#attempt, BACKOFF_MIN_MS, BACKOFF_MAX_MS));
+  }
+
+  #wait(pause_ms) {
+    this.#attempt += 1;
+    this.#become("waiting");
+    this.#retry = setTimeout(() => this.open(), pause_ms);
+  }
+
+  #hurry() {
+    if (this.state !== "waiting") return;
+    clearTimeout(this.#retry);
+    this.open();
+  }
+
+  #forget() {
+    this.#socket = null;
+    clearTimeout(this.#silence?.timer);
+    clearTimeout(this.#renewal);
+    this.#silence = null;
+    for (const { reject, timeout } of this.#replies.values()) {
+      clearTimeout(timeout);
+      reject(new Error("connection lost"));
+    }
+    this.#replies.clear();
+  }
+
+  #become(state) {
+    if (state === this.state) return;
+    this.state = state;
+    this.dispatchEvent(new Event("state"));
+  }
+}
+
+function deliver(subscription, { data, offset }) {
+  // The position moves with what is handed on, never before it.
+  subscription.onPublication(data);
+  if (offset) subscription.offset = offset;
+}
