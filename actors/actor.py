@@ -137,6 +137,8 @@ class Actor(Protocol):
     version: int
     head: int
     """The last offset published on its stream; 0 for an actor without one."""
+    watchers: int
+    """Subscribers of its stream; volatile, set by the runtime before it decides."""
 
     @property
     def exists(self) -> bool:

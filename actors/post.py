@@ -85,7 +85,6 @@ class PostActor:
         self.version = 0
         self.head = 0
         self.watchers = 0
-        """Volatile: set by the runtime as subscriptions come and go."""
         self._policy = policy
         self._encoder = encoder
         self._post: PostRow | None = None

@@ -60,6 +60,7 @@ class UserActor:
         self.account_id = account_id
         self.version = 0
         self.head = 0
+        self.watchers = 0
         self._policy = policy
         self._account: AccountRow | None = None
         self._sessions: dict[str, SessionRow] = {}

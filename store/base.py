@@ -92,6 +92,11 @@ class Loaded(Struct, kw_only=True):
     marks: list[MarkRow] = []
     alarms: list[AlarmRow] = []
 
+    @property
+    def tail_rows(self) -> int:
+        """Rows that are newer than the snapshot."""
+        return 0
+
 
 class LoadedPost(Loaded, kw_only=True):
     """A post: its rows, and what changed after the snapshot."""
@@ -104,6 +109,10 @@ class LoadedPost(Loaded, kw_only=True):
     """Version above the snapshot's, by id; the bodies may be empty."""
     reactions: list[ReactionRow] = []
     """Version above the snapshot's."""
+
+    @property
+    def tail_rows(self) -> int:
+        return len(self.comments) + len(self.reactions)
 
 
 class LoadedUser(Loaded, kw_only=True):

@@ -16,7 +16,8 @@ from store.base import Loaded
 from store.rows import AlarmRow, MarkRow, OperationRow, ReactionRow, Row
 
 MAILBOX_CAPACITY = 1_024
-"""Commands that wait for an actor to load."""
+MAILBOX_BYTES_MAX = 4 << 20
+"""What may wait for an actor to load."""
 MAILBOX_AGE_S = 5.0
 """A command that has waited so long is answered ``overloaded``."""
 SNAPSHOT_ROWS = 2_000
@@ -36,6 +37,8 @@ class Envelope(Struct):
     reply: Reply
     at: float
     """Monotonic seconds when it came."""
+    size_bytes: int
+    """About what it keeps in memory until it is durable."""
 
 
 class Delivery(Command, frozen=True, kw_only=True):
@@ -67,6 +70,9 @@ class Taken(Struct):
 
 class Phase(Enum):
     LOADING = "loading"
+    """It has no state yet, or one that is still closed to others."""
+    READING = "reading"
+    """It fetches what the first command of its mailbox needs."""
     READY = "ready"
     GONE = "gone"
     """Thrown away or put away; whoever still holds it must ask the registry."""
@@ -84,6 +90,8 @@ class Activation:
         self.slot = slot
         self.phase = Phase.LOADING
         self.actor: Actor | None = None
+        self.epoch = 0
+        """Of the claim under which it was loaded: under another it may not write."""
         self.mailbox: deque[Envelope] = deque()
         self.used_at = 0.0
         self.rows_since_snapshot = 0
@@ -99,8 +107,10 @@ class Activation:
         self._waiting: list[Outcome] = []
         self._in_flight: list[Outcome] | None = None
 
-    def loaded(self, actor: Actor, loaded: Loaded) -> None:
+    def loaded(self, actor: Actor, loaded: Loaded, epoch: int) -> None:
         self.actor = actor
+        self.epoch = epoch
+        self.rows_since_snapshot = loaded.tail_rows
         self._operations = {row.identity(): row for row in loaded.operations}
         self._marks = {row.slot: row.id for row in loaded.marks}
         self._alarms = {row.name: row.due_ms for row in loaded.alarms}
@@ -110,7 +120,8 @@ class Activation:
 
     def post(self, envelope: Envelope) -> None:
         """Add to the mailbox. Raises ``Overloaded``."""
-        if len(self.mailbox) >= MAILBOX_CAPACITY:
+        waiting_bytes = sum(waiting.size_bytes for waiting in self.mailbox)
+        if len(self.mailbox) >= MAILBOX_CAPACITY or waiting_bytes + envelope.size_bytes > MAILBOX_BYTES_MAX:
             raise Overloaded("too many commands wait for this actor")
         self.mailbox.append(envelope)
 

@@ -121,6 +121,7 @@ class Committer:
                 # A defect of ours must not leave everyone waiting for ever: what it touched begins anew from the store.
                 log.exception("commit failed")
                 self._lost(activations, "defect")
+                self._ownership.lose({activation.slot for activation in activations})
             if not self._dirty and not self._loose:
                 self._idle.set()
 
@@ -150,7 +151,7 @@ class Committer:
             if head is not None:
                 self._ownership.committed(slot, head)
         for activation, taken in writing:
-            if heads.get(activation.slot) is None:
+            if heads.get(activation.slot) is None or not self._owned(activation):
                 self.host.drop(activation, "fenced")
             else:
                 self.host.durable(activation, taken, outbox.get(activation, ()))
@@ -161,17 +162,15 @@ class Committer:
     async def _commit(
         self, writing: Sequence[tuple[Activation, Taken]], loose: dict[int, Rows]
     ) -> tuple[dict[int, int | None], dict[Activation, list[OutboxRow]]]:
-        """One transaction. A slot that is not ours any more is left out, and reported as fenced."""
+        """One transaction, without the activations whose slot is not ours any more."""
         fences: dict[int, Fence] = {}
         writes: dict[type[Row], dict[tuple[int, tuple[Any, ...]], Row | None]] = {}
         outbox: dict[Activation, list[OutboxRow]] = {}
-        heads: dict[int, int | None] = {}
         for activation, taken in writing:
             slot = activation.slot
-            claim = self._ownership.slots.get(slot)
-            if claim is None:
-                heads[slot] = None
+            if not self._owned(activation):
                 continue
+            claim = self._ownership.slots[slot]
             fence = fences.get(slot, Fence(claim.epoch, claim.head, 0))
             fences[slot] = fence._replace(count=fence.count + taken.count)
             for (row_type, identity), row in taken.rows.items():
@@ -192,14 +191,19 @@ class Committer:
                 for message_row in outbox[activation]:
                     writes.setdefault(OutboxRow, {})[slot, message_row.identity()] = message_row
         for slot, rows in loose.items():
-            claim = self._ownership.slots.get(slot)
-            if claim is not None:
-                fences.setdefault(slot, Fence(claim.epoch, claim.head, 0))
+            owned = self._ownership.slots.get(slot)
+            if owned is not None:
+                fences.setdefault(slot, Fence(owned.epoch, owned.head, 0))
                 for (row_type, identity), row in rows.items():
                     writes.setdefault(row_type, {})[slot, identity] = row
-        if fences:
-            heads.update(await self._timed(Batch(worker=self._ownership.worker, fences=fences, writes=writes)))
-        return heads, outbox
+        if not fences:
+            return {}, outbox
+        return await self._timed(Batch(worker=self._ownership.worker, fences=fences, writes=writes)), outbox
+
+    def _owned(self, activation: Activation) -> bool:
+        """Whether its slot is ours by the very claim under which it was loaded."""
+        claim = self._ownership.slots.get(activation.slot)
+        return claim is not None and claim.epoch == activation.epoch
 
     async def _timed(self, batch: Batch) -> dict[int, int | None]:
         self._metrics.batch_rows.observe(sum(len(images) for images in batch.writes.values()))

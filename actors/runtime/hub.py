@@ -163,6 +163,10 @@ class Hub:
     def stream(self, key: str) -> Stream | None:
         return self._streams.get(key)
 
+    def watchers(self, key: str) -> int:
+        stream = self._streams.get(key)
+        return 0 if stream is None else len(stream.subscriptions)
+
     def open(self, key: str, epoch: str, head: int, numbers: Numbers | None, views: tuple[int, int]) -> Stream:
         """The stream of ``key``, whose durable head is ``head``; made if nobody listened until now."""
         stream = self._streams.get(key)

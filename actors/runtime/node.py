@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from collections import deque
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from functools import partial
@@ -146,7 +147,7 @@ class Node:
 
     def submit(self, key: str, command: Command, by: Person, op: str | None, reply: Callable[[Any], None]) -> None:
         self._metrics.commands.labels(command.method).inc()
-        envelope = Envelope(command, by, op, reply, self._env.monotonic())
+        envelope = Envelope(command, by, op, reply, self._env.monotonic(), _size(command))
         try:
             if isinstance(command, Typing):
                 envelope.command = ReadHead(post=command.post)
@@ -179,19 +180,21 @@ class Node:
         if need is None:
             self.decide(activation, envelope)
             return
-        activation.phase = Phase.LOADING
+        activation.phase = Phase.READING
         activation.mailbox.appendleft(envelope)
         self._spawn(self._read_and_drain(activation, need), f"read {activation.key}")
 
     def decide(self, activation: Activation, envelope: Envelope) -> None:
         now = self._env.clock()
+        assert activation.actor is not None
+        activation.actor.watchers = self._hub.watchers(activation.key)
         if isinstance(envelope.command, RingAlarm) and not self._ring_in_time(activation, envelope, now):
             return
         outcome, free = activation.handle(envelope, now, self._policy.operation_ttl_s * 1000)
         if free:
             self._open(activation, outcome)
         elif activation.dirty:
-            self._committer.enqueue(activation, _size(envelope.command))
+            self._committer.enqueue(activation, envelope.size_bytes)
 
     def _ring_in_time(self, activation: Activation, envelope: Envelope, now: float) -> bool:
         """Whether the alarm is one for the actor; the runtime's own is handled here, an old one is over."""
@@ -311,7 +314,7 @@ class Node:
             now = self._ownership.slots.get(activation.slot)
             if now is not None and now.epoch == claim.epoch:
                 break
-        activation.loaded(actor, loaded)
+        activation.loaded(actor, loaded, claim.epoch)
         self._metrics.activations.inc()
         self._metrics.activation_s.observe(self._env.monotonic() - began)
 
@@ -358,12 +361,12 @@ class Node:
                     writings = await self._store.comments_of(account_id, after=(0, 0), limit=limit)
                     activation.actor.provide_writings(writings)
         except StoreUnavailable:
-            if activation.phase is Phase.LOADING and activation.mailbox:
+            if activation.phase is Phase.READING:
                 activation.phase = Phase.READY
                 self._reply(activation.mailbox.popleft(), Unavailable())
                 self._drain(activation)
             return
-        if activation.phase is Phase.LOADING:
+        if activation.phase is Phase.READING:
             activation.phase = Phase.READY
             envelope = activation.mailbox.popleft()
             self.decide(activation, envelope)
@@ -388,9 +391,11 @@ class Node:
             self._activate(key)
 
     async def reload(self, activation: Activation) -> Activation | None:
-        mailbox = activation.mailbox
-        activation.mailbox = type(mailbox)()
+        if activation.phase is Phase.GONE:
+            return None
+        mailbox, activation.mailbox = activation.mailbox, deque()
         activation.abandon()
+        activation.phase = Phase.GONE
         fresh = self._activations[activation.key] = Activation(activation.key, activation.slot)
         fresh.mailbox = mailbox
         try:
@@ -402,7 +407,10 @@ class Node:
         return fresh if fresh.phase is Phase.LOADING else None
 
     def reopen(self, activation: Activation) -> None:
-        if activation.phase is Phase.LOADING:
+        claim = self._ownership.slots.get(activation.slot)
+        if claim is None or claim.epoch != activation.epoch:
+            self.drop(activation, "slot lost")
+        elif activation.phase is Phase.LOADING:
             self._opened(activation)
 
     def _slots_lost(self, slots: Iterable[int]) -> None:
@@ -482,8 +490,10 @@ class Node:
             if isinstance(answer, DomainError) or future.done():
                 _resolve(future, answer)
                 return
-            activation = self._activations[key]
-            assert activation.actor is not None
+            activation = self._activations.get(key)
+            if activation is None or activation.actor is None:
+                _resolve(future, Unavailable())
+                return
             stream = self._hub.open(key, self._stream_epoch(key), answer, activation.durable, activation.actor.views())
             known = since is not None and since.epoch == stream.epoch and since.offset <= answer
             position = since.offset if known and since is not None else answer

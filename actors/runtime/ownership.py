@@ -69,7 +69,10 @@ class Ownership:
             await self._store.retire(self.worker)
 
     def committed(self, slot: int, head: int) -> None:
-        self.slots[slot] = self.slots[slot]._replace(head=head)
+        """A commit has raised the head of ``slot``."""
+        claim = self.slots.get(slot)
+        if claim is not None:
+            self.slots[slot] = claim._replace(head=head)
 
     def lose(self, slots: Iterable[int]) -> None:
         """These slots are another's, or it is not known what was written: claim again before anything is loaded."""
