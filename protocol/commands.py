@@ -30,7 +30,7 @@ class Person(Struct, frozen=True):
     role: Literal["anonymous", "guest", "member", "author", "moderator", "admin"] = "member"
     url: str | None = None
     viewer: int = 0
-    """Whom a view counts for: a keyed 32-bit hash of the account, or of an anonymous reader's address and browser."""
+    """A 32-bit hash that stands for this viewer in counts of views: of the account, or of address and browser."""
 
     @property
     def moderates(self) -> bool:
@@ -136,6 +136,15 @@ class ApproveComment(PostCommand, frozen=True, kw_only=True):
 
     method = "comment.approve"
     comment: Id
+
+
+class EraseComments(PostCommand, frozen=True, kw_only=True):
+    """Between actors: an account is gone. Take its name, and with ``words`` the text too, out of these comments."""
+
+    method = "comment.erase"
+    account: int
+    comments: list[int]
+    words: bool
 
 
 # -- reactions and signals --------------------------------------------------------------------------------------------

@@ -95,6 +95,7 @@ class PostView(View, frozen=True):
     page_url: str | None
     created_at: str
     published_at: str | None
+    publish_at: str | None
     edited_at: str | None
     version: int
     counters: Counters
