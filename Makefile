@@ -1,0 +1,44 @@
+# Every target makes what it needs: the environment .venv, from the locked versions.
+
+PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
+	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
+SOURCES = actors protocol store tests server.py
+PIP = .venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes
+
+.PHONY: help run test check bench clean
+.DEFAULT_GOAL := help
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-6s %s\n", $$1, $$2 }' Makefile
+
+run: .venv/run ## start the server on http://127.0.0.1:8080 with its data in ./data (ARGS="--port 9000" for more)
+	@exec .venv/bin/python server.py $(ARGS)
+
+test: .venv/dev ## run the tests (ARGS="-k embedded" for some)
+	.venv/bin/python -m pytest $(ARGS)
+
+check: .venv/dev ## check format, style, types and which part imports which
+	.venv/bin/ruff format --check $(SOURCES)
+	.venv/bin/ruff check $(SOURCES)
+	.venv/bin/mypy
+	.venv/bin/python -m pytest -q tests/test_arrows.py
+
+bench: .venv/dev ## measure this machine, beside plain aiohttp + asyncpg
+	.venv/bin/python -m tests.bench $(ARGS)
+
+clean: ## remove the environment and the caches; ./data stays
+	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	find $(SOURCES) -name __pycache__ -type d -prune -exec rm -rf {} +
+
+.venv/bin/python:
+	@test -n "$(PYTHON)" || { echo "Plaudit needs Python 3.11 or newer; none was found. Name one: make PYTHON=/path/to/python3" >&2; exit 2; }
+	@$(PYTHON) -m venv .venv || { rm -rf .venv; exit 2; }
+
+.venv/run: requirements.lock | .venv/bin/python
+	$(PIP) -r requirements.lock
+	@touch $@
+
+# The versions of both locks are the same; this one adds the tools.
+.venv/dev: requirements-dev.lock | .venv/bin/python
+	$(PIP) -r requirements-dev.lock
+	@touch $@
