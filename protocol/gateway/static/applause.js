@@ -8,24 +8,28 @@ const HOLD_AFTER_MS = 350;
 const HOLD_EVERY_MS = 90;
 const REST_MS = 700;
 
-/** `onApplaud(total)` resolves when the server has the person's own total. */
+/**
+ * `onApplaud(total)` resolves when the server has the person's own total, to whether the last `update` counted it already.
+ *
+ * Three numbers make what is shown: `all` as the server last told it, `mine` as the hands have it, and `sent`, which is
+ * the part of `mine` that the server has and `all` therefore contains.
+ */
 export class Applause {
   #all = 0;
   #mine = 0;
   #sent = 0;
+  #sending = false;
   #hold = null;
   #held = false;
   #rest = null;
   #button;
-  #amount;
-  #own;
-  #undo;
+  #amount = h("span", { class: "amount" });
+  #own = h("span", { class: "own", "aria-hidden": "true" });
+  #undo = h("button", { type: "button", class: "quiet undo", onclick: () => this.#takeBack() }, "Take back");
   #onApplaud;
 
   constructor({ onApplaud }) {
     this.#onApplaud = onApplaud;
-    this.#amount = h("span", { class: "amount" });
-    this.#own = h("span", { class: "own", "aria-hidden": "true" });
     this.#button = h(
       "button",
       {
@@ -35,28 +39,27 @@ export class Applause {
         onclick: () => this.#clicked(),
         onpointerdown: (event) => event.button === 0 && this.#press(),
         onpointerup: () => this.#release(),
-        onpointerleave: () => this.#release(),
-        onpointercancel: () => this.#release(),
+        onpointerleave: () => this.#leave(),
+        onpointercancel: () => this.#leave(),
         oncontextmenu: (event) => this.#held && event.preventDefault(),
       },
       h("span", { class: "ring" }, icon("applause")),
       this.#own,
     );
-    this.#undo = h("button", { type: "button", class: "quiet undo", onclick: () => this.#takeBack() }, "Take back");
     this.element = h("div", { class: "applause" }, this.#button, this.#amount, this.#undo);
     // What has not been sent when the page goes away would be lost.
     window.addEventListener("pagehide", () => this.#flush());
     this.#show();
   }
 
-  /** `all` of everyone; `mine` of the reader where known. What is still unsent stays shown on top. */
+  /** `all` of everyone; `mine` of the reader where known. What is not sent yet stays shown on top. */
   update(all, mine = null) {
-    const unsent = this.#mine - this.#sent;
+    this.#all = all;
     if (mine !== null) {
+      const unsent = this.#mine - this.#sent;
       this.#sent = mine;
       this.#mine = Math.min(APPLAUSE_MAX, Math.max(0, mine + unsent));
     }
-    this.#all = all + (this.#mine - this.#sent);
     this.#show();
   }
 
@@ -71,6 +74,12 @@ export class Applause {
   #release() {
     clearInterval(this.#hold);
     this.#hold = null;
+  }
+
+  /** No click follows. */
+  #leave() {
+    this.#release();
+    this.#held = false;
   }
 
   #clicked() {
@@ -93,36 +102,42 @@ export class Applause {
   }
 
   #set(mine) {
-    this.#all += mine - this.#mine;
     this.#mine = mine;
     this.#show();
+    this.#flushSoon();
+  }
+
+  #flushSoon() {
     clearTimeout(this.#rest);
     this.#rest = setTimeout(() => this.#flush(), REST_MS);
   }
 
   async #flush() {
     clearTimeout(this.#rest);
+    if (this.#sending || this.#mine === this.#sent) return;
     const total = this.#mine;
-    if (total === this.#sent) return;
-    const before = this.#sent;
-    this.#sent = total;
+    this.#sending = true;
     try {
-      await this.#onApplaud(total);
+      const counted = await this.#onApplaud(total);
+      if (!counted) this.#all += total - this.#sent;
+      this.#sent = total;
     } catch {
-      this.#sent = before;
-      this.#all += before - this.#mine;
-      this.#mine = before;
-      this.#show();
+      this.#mine = this.#sent;
     }
+    this.#sending = false;
+    this.#show();
+    // The hands went on meanwhile.
+    if (this.#mine !== this.#sent) this.#flushSoon();
   }
 
   #show() {
     const mine = this.#mine;
-    this.#amount.textContent = figure(this.#all);
+    const all = figure(this.#all + mine - this.#sent);
+    this.#amount.textContent = all;
     this.#own.textContent = mine ? `+${mine}` : "";
     this.#undo.hidden = mine === 0;
     this.#button.classList.toggle("given", mine > 0);
     this.#button.style.setProperty("--given", mine / APPLAUSE_MAX);
-    this.#button.setAttribute("aria-label", `Applaud: ${figure(this.#all)} in all, ${mine} of your ${APPLAUSE_MAX} given`);
+    this.#button.setAttribute("aria-label", `Applaud: ${all} in all, ${mine} of your ${APPLAUSE_MAX} given`);
   }
 }

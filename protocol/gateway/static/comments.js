@@ -13,6 +13,7 @@ import { count, people } from "./words.js";
 
 const PAGE = 50;
 const THREAD_PAGE = 200;
+const LONG = 500;
 const ORDERS = { newest: "Newest", oldest: "Oldest", best: "Best" };
 const ORDER_KEY = "plaudit.order";
 const ANCESTORS_MAX = 100;
@@ -293,6 +294,7 @@ export class Comments {
     const parent = this.#items.get(comment.parent) ?? null;
     const item = new CommentItem(this.#host, { ...node, depth: parent ? parent.depth + 1 : node.depth }, parent);
     this.#items.set(item.id, item);
+    if (this.#items.size > LONG) this.#list.classList.add("long");
     if (parent) this.#hang(item, parent);
     else this.#placeTop(item, live);
     return item;

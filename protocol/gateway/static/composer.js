@@ -35,7 +35,7 @@ export class Composer {
     this.#problem = h("p", { class: "problem", role: "alert", hidden: true });
     this.#left = h("span", { class: "left", "aria-live": "polite" });
     this.#button = h("button", { class: "primary" }, action);
-    this.element = this.#form(label, onCancel);
+    this.element = this.#form(onCancel);
     this.#showWho();
     this.#showLeft();
     context.session.addEventListener("change", () => this.#showWho());
@@ -60,11 +60,11 @@ export class Composer {
     return area;
   }
 
-  #form(label, onCancel) {
+  #form(onCancel) {
     const cancel = onCancel && h("button", { type: "button", class: "quiet", onclick: onCancel }, "Cancel");
     const form = h(
       "form",
-      { class: "composer", "aria-label": label, onsubmit: (event) => this.#submit(event) },
+      { class: "composer", onsubmit: (event) => this.#submit(event) },
       this.#area,
       h("div", { class: "who" }, this.#guest.label, h("span", { class: "or" }, "or ", h("a", { href: signInHref() }, "sign in"))),
       this.#problem,

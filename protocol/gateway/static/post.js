@@ -149,14 +149,16 @@ class PostPage {
 
   async #applaud(total) {
     if (!(await ensureAccount(this.#context))) throw new Error("nobody");
-    await this.#tried(this.#context.api.put(`/v1/posts/${this.#post.id}/applause`, { total }));
+    const ack = await this.#tried(this.#context.api.put(`/v1/posts/${this.#post.id}/applause`, { total }));
+    return ack.version <= this.#version;
   }
 
   /** A press that failed is taken back on the page; the reason stands in the notice. */
   async #tried(request) {
     try {
-      await request;
+      const ack = await request;
       this.#context.notice(null);
+      return ack;
     } catch (error) {
       this.#context.notice(error.message);
       throw error;

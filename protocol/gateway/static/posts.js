@@ -21,8 +21,7 @@ export async function showPosts(context, main) {
   await more(null);
   main.replaceChildren(
     h("h1", { class: tag ? "" : "hidden-visually" }, tag ? `Posts on ${tag}` : "Posts"),
-    list,
-    list.childElementCount ? null : nothing(context, tag),
+    list.childElementCount ? list : nothing(context, tag),
     older,
   );
 }

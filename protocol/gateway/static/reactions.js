@@ -40,6 +40,8 @@ export class Reactions {
     this.#set(kind, on);
     try {
       await this.#onToggle(kind, on);
+      this.#own(kind, on);
+      this.#show();
     } catch {
       this.#set(kind, !on);
     }
@@ -47,10 +49,14 @@ export class Reactions {
 
   #set(kind, on) {
     if (this.#mine.has(kind) === on) return;
-    if (on) this.#mine.add(kind);
-    else this.#mine.delete(kind);
+    this.#own(kind, on);
     this.#counts[kind] = Math.max(0, (this.#counts[kind] ?? 0) + (on ? 1 : -1));
     this.#show();
+  }
+
+  #own(kind, on) {
+    if (on) this.#mine.add(kind);
+    else this.#mine.delete(kind);
   }
 
   #show() {
