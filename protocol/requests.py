@@ -84,7 +84,7 @@ class SignedIn(View, frozen=True):
     expires_at: str
     """When the access token ends."""
     refresh_token: str | UnsetType = UNSET
-    """To be exchanged, once, for the next pair; absent where the old one stays valid."""
+    """To be exchanged, once, for the next pair; absent where the one before stays good."""
 
 
 class Ticket(View, frozen=True):

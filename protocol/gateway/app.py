@@ -1,0 +1,156 @@
+"""The gateway as one aiohttp application. An endpoint is a row in ``protocol.routes`` and a handler of its name."""
+
+from collections.abc import AsyncIterator, Callable, Mapping
+
+from aiohttp import web
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
+
+from protocol.gateway.accounts import Accounts
+from protocol.gateway.addresses import Proxies
+from protocol.gateway.authentication import Authentication, Revoked
+from protocol.gateway.backend import Backend
+from protocol.gateway.comments import Comments
+from protocol.gateway.hosts import HostUsers, Keys, PublishedKeys, SharedSecret, jwks_fetcher
+from protocol.gateway.http import Handler, Server, answer
+from protocol.gateway.limits import Limits
+from protocol.gateway.metrics import HttpMetrics
+from protocol.gateway.middleware import Edge
+from protocol.gateway.origins import Origins
+from protocol.gateway.pages import Site, add_pages
+from protocol.gateway.passwords import Passwords
+from protocol.gateway.posts import Posts
+from protocol.gateway.reactions import Reactions
+from protocol.gateway.reference import add_reference
+from protocol.gateway.settings import GatewaySettings
+from protocol.gateway.sockets import Sockets
+from protocol.gateway.sse import SseEndpoint
+from protocol.gateway.tokens import Tokens
+from protocol.gateway.websocket import WebSocketEndpoint
+from protocol.routes import ENDPOINTS
+
+
+def make_app(
+    backend: Backend,
+    settings: GatewaySettings,
+    *,
+    clock: Callable[[], float],
+    timer: Callable[[], float],
+    token_bytes: Callable[[int], bytes],
+    registry: CollectorRegistry,
+    site: Site | None = None,
+    version: str = "plaudit",
+    passwords: Passwords | None = None,
+) -> web.Application:
+    """Compose everything that clients reach.
+
+    Args:
+        clock: Unix seconds.
+        timer: Seconds of a monotonic clock.
+        token_bytes: So many bytes that nobody can guess.
+        registry: Where the metrics of HTTP are counted, and what ``/metrics`` shows.
+        passwords: By default with the parameters for production.
+    """
+    tokens = Tokens(settings.secret, clock=clock, token_bytes=token_bytes)
+    origins = Origins(settings.allowed_origins, settings.public_url)
+    proxies = Proxies(settings.trusted_proxies)
+    limits = Limits(settings, timer)
+    passwords = passwords or Passwords()
+    hosts = _hosts(backend, settings, clock, timer)
+    revoked = Revoked(clock, settings.access_ttl_s)
+    authentication = Authentication(tokens, revoked, hosts)
+    sockets = Sockets(
+        backend,
+        authentication,
+        settings,
+        limits=limits,
+        origins=origins,
+        proxies=proxies,
+        clock=timer,
+        wall_clock=clock,
+        new_client=lambda: token_bytes(12).hex(),
+        version=version,
+    )
+    revoked.session_ended = sockets.connections.end_session
+
+    app = web.Application(client_max_size=settings.frame_bytes_max)
+    Edge(origins, limits, proxies, HttpMetrics(registry), token_bytes=token_bytes, timer=timer).install(app)
+    server = Server(
+        backend,
+        authentication,
+        limits,
+        origins,
+        proxies,
+        body_bytes_max=settings.frame_bytes_max,
+        body_timeout_s=settings.body_timeout_s,
+    )
+    _add_endpoints(
+        app,
+        server,
+        {
+            **Accounts(backend, settings, tokens, passwords, revoked, hosts).handlers(),
+            **Posts(backend, origins).handlers(),
+            **Comments().handlers(),
+            **Reactions().handlers(),
+        },
+    )
+    # The two that stay open. Neither is in the table: they speak other protocols than requests and answers.
+    app.router.add_get("/connection/websocket", WebSocketEndpoint(sockets).handle)
+    app.router.add_get("/v1/posts/{id}/events", SseEndpoint(sockets).handle)
+    _add_probes(app, backend, registry)
+    add_reference(app, version)
+    add_pages(app, site or Site())
+
+    async def life(_: web.Application) -> AsyncIterator[None]:
+        since_ms = int((clock() - settings.access_ttl_s) * 1000)
+        for session, at_ms in sorted(await backend.revoked_sessions(since_ms), key=lambda ended: ended[1]):
+            revoked.add_session(session, at_ms / 1000)
+        async with sockets:
+            yield
+        passwords.close()
+
+    async def shut_down(_: web.Application) -> None:
+        # Before the server waits for its handlers: those of the sockets end only when told to.
+        await sockets.shut_down()
+
+    app.cleanup_ctx.append(life)
+    app.on_shutdown.append(shut_down)
+    return app
+
+
+def _hosts(
+    backend: Backend, settings: GatewaySettings, clock: Callable[[], float], timer: Callable[[], float]
+) -> HostUsers | None:
+    keys: Keys
+    if settings.host_jwks_url is not None:
+        keys = PublishedKeys(jwks_fetcher(settings.host_jwks_url), timer)
+    elif settings.host_jwt_secret is not None:
+        keys = SharedSecret(settings.host_jwt_secret)
+    else:
+        return None
+    return HostUsers(backend, keys, clock)
+
+
+def _add_endpoints(app: web.Application, server: Server, handlers: Mapping[str, Handler]) -> None:
+    assert set(handlers) == {endpoint.name for endpoint in ENDPOINTS}, "every endpoint has its handler"
+    for endpoint in ENDPOINTS:
+        handle = server.serve(endpoint, handlers[endpoint.name])
+        if endpoint.method == "GET":
+            app.router.add_get(endpoint.path, handle)
+        else:
+            app.router.add_route(endpoint.method, endpoint.path, handle)
+
+
+def _add_probes(app: web.Application, backend: Backend, registry: CollectorRegistry) -> None:
+    async def healthz(_: web.Request) -> web.Response:
+        return answer({"status": "alive"})
+
+    async def readyz(_: web.Request) -> web.Response:
+        failing = backend.ready()
+        return answer({"status": "failing" if failing else "ready", "failing": failing}, status=503 if failing else 200)
+
+    async def metrics(_: web.Request) -> web.Response:
+        return web.Response(body=generate_latest(registry), headers={"Content-Type": CONTENT_TYPE_LATEST})
+
+    app.router.add_get("/healthz", healthz)
+    app.router.add_get("/readyz", readyz)
+    app.router.add_get("/metrics", metrics)

@@ -1,0 +1,129 @@
+"""What is done around every request: an id, CORS, the allowance of its address, a problem document for any error."""
+
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+from aiohttp import hdrs, web
+from aiohttp.typedefs import Middleware
+
+from protocol.errors import DomainError, Refused
+from protocol.gateway.addresses import Proxies, visitor_of
+from protocol.gateway.http import ALLOWANCE, REQUEST_ID, error_headers
+from protocol.gateway.limits import Limits, TooManyRequests
+from protocol.gateway.metrics import HttpMetrics
+from protocol.gateway.origins import Origins
+from protocol.problems import MEDIA_TYPE, encode_problem, retry_after_s
+
+log = logging.getLogger(__name__)
+
+_LIMITED: Final = ("/v1/", "/connection/")
+"""Begin the paths that are counted against an address; pages and probes are not."""
+_CODES: Final = {
+    404: "not_found",
+    405: "method_not_allowed",
+    406: "not_acceptable",
+    408: "request_timeout",
+    413: "too_large",
+    415: "unsupported_media_type",
+}
+"""For what aiohttp itself refuses."""
+
+Next = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+class Edge:
+    """The outermost layer."""
+
+    def __init__(
+        self,
+        origins: Origins,
+        limits: Limits,
+        proxies: Proxies,
+        metrics: HttpMetrics,
+        *,
+        token_bytes: Callable[[int], bytes],
+        timer: Callable[[], float],
+    ) -> None:
+        self._origins = origins
+        self._limits = limits
+        self._proxies = proxies
+        self._metrics = metrics
+        self._token_bytes = token_bytes
+        self._timer = timer
+
+    def install(self, app: web.Application) -> None:
+        app.middlewares.append(self._middleware())
+        app.on_response_prepare.append(self._add_headers)
+
+    def _middleware(self) -> Middleware:
+        @web.middleware
+        async def edge(request: web.Request, handler: Next) -> web.StreamResponse:
+            request[REQUEST_ID] = self._token_bytes(8).hex()
+            began = self._timer()
+            response = await self._answered(request, handler)
+            self._metrics.count(request, response.status, self._timer() - began)
+            return response
+
+        return edge
+
+    async def _answered(self, request: web.Request, handler: Next) -> web.StreamResponse:
+        try:
+            if request.method == hdrs.METH_OPTIONS and hdrs.ACCESS_CONTROL_REQUEST_METHOD in request.headers:
+                return self._origins.preflight(request)
+            if request.path.startswith(_LIMITED):
+                request[ALLOWANCE] = self._limits.of_address(visitor_of(request, self._proxies).address)
+            return await handler(request)
+        except DomainError as error:
+            return self._problem(request, error)
+        except web.HTTPException as refusal:
+            if refusal.status < 400:
+                raise
+            return self._problem(request, _translated(refusal), allow=refusal.headers.get(hdrs.ALLOW))
+        except ConnectionError:
+            raise
+        except Exception:
+            # The last net: a mistake of ours is told to the log in full, and to the client by the request's id.
+            log.exception("request %s failed: %s %s", request[REQUEST_ID], request.method, request.path)
+            if request.writer.output_size:
+                raise ConnectionResetError("the answer had begun") from None
+            return self._problem(request, DomainError("internal"))
+
+    def _problem(self, request: web.Request, error: DomainError, allow: str | None = None) -> web.Response:
+        if isinstance(error, TooManyRequests):
+            request[ALLOWANCE] = error.allowance
+        response = problem_response(error, request[REQUEST_ID])
+        if allow is not None:
+            response.headers[hdrs.ALLOW] = allow
+        if error.code in ("request_timeout", "too_large"):
+            # The rest of the body is not worth waiting for.
+            response.force_close()
+        return response
+
+    async def _add_headers(self, request: web.Request, response: web.StreamResponse) -> None:
+        """On the answers of every kind, streams and upgrades too, just before their headers leave."""
+        headers = self._origins.headers(request)
+        if hdrs.VARY in response.headers:
+            headers[hdrs.VARY] = f"{response.headers[hdrs.VARY]}, {headers[hdrs.VARY]}"
+        response.headers.update(headers)
+        response.headers["X-Content-Type-Options"] = "nosniff"
+        if (request_id := request.get(REQUEST_ID)) is not None:
+            response.headers["X-Request-Id"] = request_id
+        if (allowance := request.get(ALLOWANCE)) is not None:
+            response.headers.update(allowance.headers())
+
+
+def problem_response(error: DomainError, request_id: str | None = None) -> web.Response:
+    """``error`` as a problem document."""
+    return web.Response(
+        body=encode_problem(error, request_id),
+        status=error.meaning.status,
+        headers=error_headers(error, retry_after_s(error)),
+        content_type=MEDIA_TYPE,
+    )
+
+
+def _translated(refusal: web.HTTPException) -> DomainError:
+    if refusal.status >= 500:
+        return DomainError("internal")
+    return Refused(_CODES.get(refusal.status, "bad_request"))

@@ -1,0 +1,253 @@
+"""The endpoints of posts and of pages elsewhere that embed one."""
+
+import asyncio
+from collections.abc import Mapping
+
+from aiohttp import hdrs, web
+from msgspec import UNSET, Raw
+
+from protocol import requests
+from protocol.commands import (
+    ANONYMOUS,
+    TITLE_CHARS_MAX,
+    CreatePost,
+    DeletePost,
+    EditPost,
+    Person,
+    PublishPost,
+    ReadPost,
+)
+from protocol.cursor import Cursor, parse_cursor
+from protocol.delivery import Published
+from protocol.errors import DomainError, Refused
+from protocol.gateway.backend import Backend
+from protocol.gateway.http import Call, Handler, answer, next_link, no_content, tagged
+from protocol.gateway.names import claim, claim_first
+from protocol.gateway.origins import Origins
+from protocol.pagekeys import Page, page_of
+from protocol.slugs import slug_candidates
+from protocol.times import unix_ms
+from protocol.views import Counters, PostView
+
+
+class Posts:
+    def __init__(self, backend: Backend, origins: Origins) -> None:
+        self._backend = backend
+        self._origins = origins
+
+    def handlers(self) -> Mapping[str, Handler]:
+        return {
+            "list_posts": self.list,
+            "create_post": self.create,
+            "read_post": self.read,
+            "read_post_by_slug": self.read_by_slug,
+            "edit_post": self.edit,
+            "delete_post": self.delete,
+            "publish_post": self.publish,
+            "open_page": self.open_page,
+            "read_counts": self.counts,
+            "read_changes": self.changes,
+        }
+
+    # -- reading
+
+    async def list(self, call: Call) -> web.Response:
+        query: requests.ListPosts = call.query
+        author_id = None
+        if query.author is not None:
+            author_id = await self._backend.resolve("handle", query.author.lower())
+            if author_id is None:
+                return answer([])
+        if query.drafts and not call.by.moderates and (author_id is None or author_id != call.by.id):
+            raise Refused("permission_denied", "drafts are for their author: ask with author=")
+        posts = await self._backend.posts(
+            before=None if query.before is None else int(query.before),
+            tag=None if query.tag is None else query.tag.lower(),
+            author_id=author_id,
+            drafts=query.drafts,
+            limit=query.limit + 1,
+        )
+        page = posts[: query.limit]
+        return answer(page, headers=next_link(call.request, before=page[-1].id) if len(posts) > len(page) else None)
+
+    async def read(self, call: Call) -> web.Response:
+        return _shown(call, await call.ask_post(ReadPost(post=call.post)))
+
+    async def read_by_slug(self, call: Call) -> web.Response:
+        post_id = await self._backend.resolve("slug", call.path("slug"))
+        if post_id is None:
+            raise Refused("post_not_found")
+        return _shown(call, await self._read(post_id, call.by))
+
+    async def counts(self, call: Call) -> web.Response:
+        query: requests.CountsQuery = call.body
+        ids = dict.fromkeys(query.posts)
+        counted = await asyncio.gather(*(self._counters(post_id) for post_id in ids))
+        return answer({post_id: counters for post_id, counters in zip(ids, counted, strict=True) if counters})
+
+    async def changes(self, call: Call) -> web.Response:
+        query: requests.ReadChanges = call.query
+        since = None
+        if query.cursor is not None:
+            # What is no cursor is answered as a foreign one: the client reloads either way.
+            since = parse_cursor(query.cursor) or Cursor("", 0)
+        await call.ask_post(ReadPost(post=call.post))
+        page, cursor, recovered, more = await self._backend.changes(f"post:{call.post}", since, query.limit)
+        publications = [_change(published) for published in page]
+        return answer(requests.Changes(publications=publications, cursor=str(cursor), recovered=recovered, more=more))
+
+    # -- writing
+
+    async def create(self, call: Call) -> web.Response:
+        body: requests.NewPost = call.body
+        post_id = await self._post_id(call)
+        slug = await self._slug(body, post_id)
+        command = CreatePost(
+            post=str(post_id),
+            title=body.title,
+            body=body.body,
+            slug=slug,
+            tags=body.tags,
+            state=body.state,
+            publish_at=None if body.publish_at is None else unix_ms(body.publish_at),
+        )
+        try:
+            await self._backend.ask(f"post:{post_id}", command, call.by, call.op)
+        except Refused:
+            await self._release_unused(slug, post_id, call.by)
+            raise
+        view = await self._read(post_id, call.by)
+        return _shown(call, view, status=201, headers={hdrs.LOCATION: f"/v1/posts/{post_id}"})
+
+    async def edit(self, call: Call) -> web.Response:
+        body: requests.PostEdit = call.body
+        post_id = int(call.post)
+        before: PostView = await call.ask_post(ReadPost(post=call.post))
+        if body.slug is not None and not await claim(self._backend, "post", "slug", body.slug, post_id):
+            raise Refused("slug_taken")
+        command = EditPost(
+            post=call.post,
+            title=body.title,
+            body=body.body,
+            slug=body.slug,
+            tags=body.tags,
+            comments_open=body.comments_open,
+        )
+        try:
+            await call.ask_post(command)
+        except Refused:
+            if body.slug is not None:
+                await self._release_unused(body.slug, post_id, call.by)
+            raise
+        if before.slug is not None:
+            await self._release_unused(before.slug, post_id, call.by)
+        return _shown(call, await self._read(post_id, call.by))
+
+    async def publish(self, call: Call) -> web.Response:
+        body: requests.Publication = call.body
+        await call.ask_post(PublishPost(post=call.post, at=None if body.at is None else unix_ms(body.at)))
+        return _shown(call, await self._read(int(call.post), call.by))
+
+    async def delete(self, call: Call) -> web.Response:
+        slug = await self._slug_of(int(call.post), call.by)
+        await call.ask_post(DeletePost(post=call.post))
+        if slug is not None:
+            await self._backend.release_name("slug", slug, int(call.post))
+        return no_content()
+
+    # -- pages elsewhere
+
+    async def open_page(self, call: Call) -> web.Response:
+        body: requests.PageKey = call.body
+        origin = call.request.headers.get(hdrs.ORIGIN)
+        page = page_of(body.id, body.url, body.path, origin)
+        # A browser says which site asks. A program may say nothing, and then the page's own site has to be allowed.
+        for site in {origin, page.origin} - {None}:
+            assert site is not None
+            if not self._origins.allows(site, call.request.host):
+                raise Refused("origin_not_allowed")
+        post_id = await self._backend.resolve("page", page.key)
+        if post_id is None:
+            if origin is None and page.origin is None:
+                raise Refused("origin_not_allowed", "a page is made for a site: an Origin or a url is needed")
+            post_id = await self._make_page(page, body.title)
+        try:
+            view = await self._read(post_id, call.by)
+        except Refused as refusal:
+            if refusal.code != "post_not_found":
+                raise
+            # Claimed by someone who never came to make it, or deleted: then this refuses again.
+            view = await self._read(await self._make_page(page, body.title), call.by)
+        return _shown(call, view)
+
+    async def _make_page(self, page: Page, title: str | None) -> int:
+        post_id = self._backend.new_id()
+        claimed = await self._backend.claim_names("post", [("page", page.key)], post_id)
+        if isinstance(claimed, str):
+            known = await self._backend.resolve("page", page.key)
+            assert known is not None, "a name that is taken is bound"
+            return known
+        command = CreatePost(post=str(claimed), title=title or _page_title(page), page_url=page.url)
+        await self._backend.ask(f"post:{claimed}", command, ANONYMOUS)
+        return claimed
+
+    # -- parts
+
+    async def _read(self, post_id: int, by: Person) -> PostView:
+        view: PostView = await self._backend.ask(f"post:{post_id}", ReadPost(post=str(post_id)), by)
+        return view
+
+    async def _counters(self, post_id: str) -> Counters | None:
+        try:
+            return (await self._read(int(post_id), ANONYMOUS)).counters
+        except DomainError as error:
+            if error.meaning.temporary:
+                raise
+            return None
+
+    async def _post_id(self, call: Call) -> int:
+        """A new id; with an operation id, the same one for every retry."""
+        post_id = self._backend.new_id()
+        if call.op is None:
+            return post_id
+        name = f"{call.by.id}/{call.op}"
+        claimed = await self._backend.claim_names("post", [("operation", name)], post_id)
+        if isinstance(claimed, int):
+            return claimed
+        known = await self._backend.resolve("operation", name)
+        assert known is not None, "a name that is taken is bound"
+        return known
+
+    async def _slug(self, body: requests.NewPost, post_id: int) -> str:
+        candidates = [body.slug] if body.slug is not None else slug_candidates(body.title, post_id)
+        slug = await claim_first(self._backend, "post", "slug", candidates, post_id)
+        if slug is None:
+            raise Refused("slug_taken")
+        return slug
+
+    async def _slug_of(self, post_id: int, by: Person) -> str | None:
+        """The slug that a post has; None if it has none or is not there for ``by``."""
+        try:
+            return (await self._read(post_id, by)).slug
+        except Refused:
+            return None
+
+    async def _release_unused(self, slug: str, post_id: int, by: Person) -> None:
+        """Give back a slug that was claimed for a post which bears another, or was not made."""
+        if await self._slug_of(post_id, by) != slug:
+            await self._backend.release_name("slug", slug, post_id)
+
+
+def _shown(call: Call, view: PostView, *, status: int = 200, headers: Mapping[str, str] | None = None) -> web.Response:
+    # The reader is part of the tag: each sees their own reactions.
+    return tagged(call.request, view, f"{view.version}-{call.by.id}", status=status, headers=headers)
+
+
+def _change(published: Published) -> requests.Change:
+    offset = UNSET if published.offset is None else published.offset
+    return requests.Change(data=Raw(published.data), offset=offset)
+
+
+def _page_title(page: Page) -> str:
+    """What an untitled page is called."""
+    return page.key.partition(":")[2][:TITLE_CHARS_MAX]
