@@ -6,7 +6,7 @@ none; ``{}`` is the ping, and the answer to it. Fields that this server does not
 clients send them.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Annotated, Any, Final
 
 import msgspec
@@ -193,7 +193,7 @@ class SubscribeResult(Struct, frozen=True, omit_defaults=True):
     positioned: bool = False
     was_recovering: bool = False
     recovered: bool = False
-    publications: Sequence[Publication] = ()
+    publications: list[Publication] = []
     data: Raw | UnsetType = UNSET
 
 
@@ -213,7 +213,7 @@ class PresenceStatsResult(Struct, frozen=True):
 
 
 class HistoryResult(Struct, frozen=True):
-    publications: Sequence[Publication]
+    publications: list[Publication]
     epoch: str
     offset: int
 

@@ -10,7 +10,7 @@ A conversation is *opening* until its client is authenticated, then *open*, then
     open      every other command                second connect, silence after a ping, expiry, abuse → closed
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Final, Literal
 
 from msgspec import Raw, Struct
@@ -33,8 +33,6 @@ from protocol.errors import (
 )
 from protocol.text import decimal_id
 
-# An SDK asks for a new token when the old one ends; this is the time it has to bring it.
-EXPIRY_GRACE_S: Final = 25.0
 # Joined into one list; above it a client is to count instead.
 PRESENCE_CLIENTS_MAX: Final = 100
 HISTORY_PAGE_MAX: Final = 500
@@ -49,6 +47,8 @@ class Limits(Struct, frozen=True, kw_only=True):
     """Commands refused by rate, without one that passed between them, after which the connection is closed."""
     subscriptions_max: int = 128
     connect_timeout_s: float = 10.0
+    expiry_grace_s: float = 25.0
+    """An SDK asks for a new token when the old one ends; this is the time it has to bring it."""
     ping_interval_s: float = 25.0
     pong_timeout_s: float = 20.0
     """Far above the worst stall of the loop, or one stall drops every connection."""
@@ -85,7 +85,7 @@ class Ask(Struct, frozen=True):
 
 
 class Subscribe(Struct, frozen=True):
-    """Attach to a stream; then ``subscribed`` or ``not_subscribed``. Does not hold up what follows."""
+    """Attach to a stream; then ``subscribed`` or ``unsubscribed``. Does not hold up what follows."""
 
     id: int
     channel: str
@@ -156,7 +156,7 @@ class Session:
         try:
             commands = wire.decode_commands(frame)
         except wire.MalformedMessage:
-            yield self.close(*BAD_REQUEST)
+            yield self._close(*BAD_REQUEST)
             return
         for command in commands:
             action = self._handle(command, now)
@@ -174,13 +174,13 @@ class Session:
         if request is None and command.id == 0:
             return None  # The answer to a ping.
         if command.id == 0:
-            return self.close(*BAD_REQUEST)
+            return self._close(*BAD_REQUEST)
         if self._state == "opening":
             if isinstance(request, wire.ConnectRequest):
                 return Authenticate(command.id, request.token or None, refresh=False)
-            return self.close(*BAD_REQUEST)
+            return self._close(*BAD_REQUEST)
         if isinstance(request, wire.ConnectRequest):
-            return self.close(*BAD_REQUEST)
+            return self._close(*BAD_REQUEST)
         if retry_after_s := self._commands.take(now):
             return self._refuse_by_rate(command.id, retry_after_s)
         self._refusals = 0
@@ -192,7 +192,7 @@ class Session:
     def _refuse_by_rate(self, id: int, retry_after_s: float) -> Action:
         self._refusals += 1
         if self._refusals > self._limits.refusals_max:
-            return self.close(*TOO_MANY_REQUESTS)
+            return self._close(*TOO_MANY_REQUESTS)
         return Send(error_reply(id, too_many_requests(retry_after_s)))
 
     def _perform(self, id: int, request: wire.Request | None) -> Action:
@@ -257,7 +257,7 @@ class Session:
     def authenticated(self, request: Authenticate, person: Person, ttl_s: float | None, now: float) -> Action:
         """The token is ``person``'s, for another ``ttl_s`` seconds (None: for ever)."""
         if self._person is not None and person.id != self._person.id:
-            return self.close(*INVALID_TOKEN)
+            return self._close(*INVALID_TOKEN)
         self._person = person
         self._expires_at = None if ttl_s is None else now + ttl_s
         expires, ttl = ttl_s is not None, max(1, int(ttl_s or 0))
@@ -280,15 +280,22 @@ class Session:
         """The token is nobody's, or authentication failed."""
         if error.code == "token_expired":
             # On connect the SDK then fetches another and tries again; a connection it only closes.
-            return self.close(*EXPIRED) if request.refresh else Send(error_reply(request.id, error))
+            return self._close(*EXPIRED) if request.refresh else Send(error_reply(request.id, error))
         if error.meaning.temporary:
             return Send(error_reply(request.id, error))
-        return self.close(*INVALID_TOKEN)
+        return self._close(*INVALID_TOKEN)
 
-    def subscribed(self, request: Subscribe, attached: Attached, first: int) -> tuple[Action, bool]:
-        """The reply, with the ``first`` so many publications of the first page; and whether the subscription holds."""
+    def subscribed(self, request: Subscribe, attached: Attached, first: int) -> bytes:
+        """The reply, with the ``first`` so many publications of the first page.
+
+        Raises:
+            Refused: ``unrecoverable_position``: the client wants no subscription that has a gap.
+        """
         if request.must_recover and request.since is not None and not attached.recovered:
-            return self.not_subscribed(request, Refused("unrecoverable_position")), False
+            self.unsubscribed(request.channel)
+            raise Refused("unrecoverable_position")
+        if request.channel in self._epochs:
+            self._epochs[request.channel] = attached.epoch
         # The SDKs move their position to the reply's offset before they handle its publications: it is the
         # position recovered from, so that one that dies between the two asks for them again.
         result = wire.SubscribeResult(
@@ -301,31 +308,29 @@ class Session:
             publications=wire.publications_of(attached.first[:first]),
             data=Raw(attached.counters),
         )
-        if request.channel in self._epochs:
-            self._epochs[request.channel] = attached.epoch
-        return Send(wire.encode_reply(wire.Reply(request.id, subscribe=result))), True
+        return wire.encode_reply(wire.Reply(request.id, subscribe=result))
 
-    def not_subscribed(self, request: Subscribe, error: DomainError) -> Action:
-        self._epochs.pop(request.channel, None)
-        return Send(error_reply(request.id, error))
+    def unsubscribed(self, channel: str) -> None:
+        """The stream could not be attached, or is no longer."""
+        self._epochs.pop(channel, None)
 
     # -- time
 
-    def wake(self, now: float) -> Action | None:
+    def wake(self, now: float) -> Ping | Close | None:
         """What is due by ``now``; to be asked at ``due`` or later, again until it is None."""
         match self._state:
             case "opening":
-                return self.close(*STALE) if now >= self._connect_by else None
+                return self._close(*STALE) if now >= self._connect_by else None
             case "open":
                 return self._wake_open(now)
             case "closed":
                 return None
 
-    def _wake_open(self, now: float) -> Action | None:
+    def _wake_open(self, now: float) -> Ping | Close | None:
         if self._pong_by is not None and now >= self._pong_by:
-            return self.close(*NO_PONG)
-        if self._expires_at is not None and now >= self._expires_at + EXPIRY_GRACE_S:
-            return self.close(*EXPIRED)
+            return self._close(*NO_PONG)
+        if self._expires_at is not None and now >= self._expires_at + self._limits.expiry_grace_s:
+            return self._close(*EXPIRED)
         if now >= self._ping_at:
             self._ping_at = now + self._limits.ping_interval_s
             self._pong_by = now + self._limits.pong_timeout_s
@@ -337,12 +342,15 @@ class Session:
         """When ``wake`` may next have something to say."""
         if self._state == "opening":
             return self._connect_by
-        expiry = float("inf") if self._expires_at is None else self._expires_at + EXPIRY_GRACE_S
+        expiry = float("inf") if self._expires_at is None else self._expires_at + self._limits.expiry_grace_s
         return min(self._ping_at, float("inf") if self._pong_by is None else self._pong_by, expiry)
 
-    def close(self, code: int, reason: str) -> Close:
+    def end(self) -> None:
         """Nothing is received or due any more."""
         self._state = "closed"
+
+    def _close(self, code: int, reason: str) -> Close:
+        self.end()
         return Close(code, reason)
 
 
@@ -396,7 +404,7 @@ def _client_info(client: str, person: Person) -> wire.ClientInfo:
     return wire.ClientInfo(user=str(person.id), client=client, conn_info={"handle": person.handle, "name": person.name})
 
 
-def history(request: ReadHistory, page: list[Published], cursor: Cursor, *, recovered: bool) -> bytes:
+def history(request: ReadHistory, page: Sequence[Published], cursor: Cursor, *, recovered: bool) -> bytes:
     """The reply to ``ReadHistory``: a page, and the position after it."""
     if request.since is not None and not recovered:
         return error_reply(request.id, Refused("unrecoverable_position"))

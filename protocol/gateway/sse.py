@@ -1,0 +1,219 @@
+"""The event stream of a post, ``GET /v1/posts/{id}/events``: the same stream as the WebSocket's, by the same cursor.
+
+Every event of the stream has its cursor as ``id``, so that a browser resumes by itself; counters and typing have none
+and leave the last one as it is. ``event: reset`` says that a cursor cannot be resumed and the client must reload; its
+``id`` is the position that the stream goes on from.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from typing import Final
+
+import msgspec
+from aiohttp import HttpVersion11, hdrs, web
+from aiohttp.abc import AbstractStreamWriter
+from aiohttp_sse import EventSourceResponse
+
+from protocol import sse
+from protocol.cursor import Cursor, parse_cursor
+from protocol.delivery import Attached, Form, Published
+from protocol.errors import Overloaded, Refused
+from protocol.gateway.addresses import visitor_of
+from protocol.gateway.frames import Pipe, on_disconnect
+from protocol.gateway.identity import Identity, Visitor
+from protocol.gateway.sockets import CLOSE_GRACE_S, Sockets
+from protocol.text import decimal_id
+
+# So long a browser waits before it comes back.
+RETRY_MS: Final = 3_000
+COMMENT_INTERVAL_S: Final = 15.0
+LAST_EVENT_ID: Final = "Last-Event-ID"
+RESET: Final = "reset"
+
+
+class SseForm:
+    """Publications as events; in chunks for HTTP/1.1, bare for the HTTP/1.0 that some proxies speak."""
+
+    def __init__(self, *, chunked: bool) -> None:
+        self._chunked = chunked
+
+    def encode(self, channel: str, epoch: str, items: Sequence[Published]) -> bytes:
+        return self.frame(b"".join(_event(epoch, item) for item in items))
+
+    def frame(self, blocks: bytes) -> bytes:
+        return sse.chunk(blocks) if self._chunked else blocks
+
+
+def _event(epoch: str, item: Published) -> bytes:
+    return sse.block(item.data, id=None if item.offset is None else str(Cursor(epoch, item.offset)))
+
+
+class _Handshake(EventSourceResponse):
+    """The head of an event stream, without the task that aiohttp-sse starts for its pings: one wheel serves all."""
+
+    async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
+        if request.version >= HttpVersion11:
+            self.enable_chunked_encoding()
+        self.force_close()
+        del self.headers[hdrs.CONNECTION]
+        return await web.StreamResponse.prepare(self, request)
+
+
+class SseEndpoint:
+    """Serves ``GET /v1/posts/{id}/events``."""
+
+    def __init__(self, sockets: Sockets) -> None:
+        self._sockets = sockets
+        self._chunked = SseForm(chunked=True)
+        self._bare = SseForm(chunked=False)
+
+    async def handle(self, request: web.Request) -> web.StreamResponse:
+        """One event stream, until either side ends it.
+
+        The token stands in ``Authorization``, or a ticket in the query. A browser that comes back by itself still shows
+        its ticket, which is used up: it then reads as anyone may.
+
+        Raises:
+            DomainError: As ``Backend.attach`` and ``Authenticator`` raise it; ``too_many_requests`` for one connection
+                too many of an address.
+        """
+        sockets = self._sockets
+        sockets.origins.check(request)
+        key = _key(request)
+        since = _cursor(request)
+        visitor = visitor_of(request, sockets.proxies)
+        if sockets.closing:
+            raise Overloaded("the server is shutting down")
+        if sockets.connections.full(visitor.address):
+            raise Refused("too_many_requests", "too many connections of this address", retry_after_s=RETRY_MS / 1000)
+        identity = await self._identify(request, visitor, resumes=since is not None)
+        form = self._chunked if request.version >= HttpVersion11 else self._bare
+        connection = SseConnection(sockets, visitor, identity, form)
+        return await connection.run(request, key, since)
+
+    async def _identify(self, request: web.Request, visitor: Visitor, *, resumes: bool) -> Identity:
+        authenticator = self._sockets.authenticator
+        ticket = request.query.get("ticket")
+        if ticket is None:
+            return await authenticator.authenticate(_bearer(request), visitor)
+        try:
+            return await authenticator.redeem(ticket, visitor)
+        except Refused:
+            if not resumes:
+                raise
+            return await authenticator.authenticate(None, visitor)
+
+
+def _key(request: web.Request) -> str:
+    try:
+        return f"post:{decimal_id(request.match_info['id'])}"
+    except Refused:
+        raise Refused("post_not_found") from None
+
+
+def _cursor(request: web.Request) -> Cursor | None:
+    """Where the client is: the header that a browser sends when it comes back wins over the query it began with.
+
+    What is no cursor cannot be resumed, as a foreign one cannot: a browser gives up for ever on an error, but not on a
+    reset.
+    """
+    text = request.headers.get(LAST_EVENT_ID) or request.query.get("last_event_id")
+    if not text:
+        return None
+    return parse_cursor(text) or Cursor("", 0)
+
+
+def _bearer(request: web.Request) -> str | None:
+    header = request.headers.get(hdrs.AUTHORIZATION)
+    if header is None:
+        return None
+    scheme, _, token = header.partition(" ")
+    if scheme.lower() != "bearer" or not token.strip():
+        raise Refused("unauthorized", "Authorization must be: Bearer <token>")
+    return token.strip()
+
+
+class SseConnection:
+    """One event stream: the ``Sink`` of its one subscription."""
+
+    def __init__(self, sockets: Sockets, visitor: Visitor, identity: Identity, form: SseForm) -> None:
+        self.form: Form = form
+        self.client = sockets.new_client()
+        self.by = identity.person
+        self.session = identity.session
+        self.address = visitor.address
+        self._sockets = sockets
+        self._frame = form.frame
+        self._comment = form.frame(sse.comment())
+        self._pipe: Pipe | None = None
+        self._ended = asyncio.Event()
+        self._handler_done = False
+
+    # -- the sink
+
+    def write(self, data: bytes) -> None:
+        if self._pipe is not None and not self._ended.is_set():
+            self._pipe.write(data)
+
+    def buffered_bytes(self) -> int:
+        return 0 if self._pipe is None else self._pipe.buffered_bytes()
+
+    def close(self, code: int, reason: str) -> None:
+        """End the stream; why cannot be said, and a browser comes back by itself."""
+        if not self._ended.is_set():
+            self._ended.set()
+            self._sockets.wheel.schedule(self, CLOSE_GRACE_S)
+
+    def abort(self) -> None:
+        if self._pipe is not None:
+            self._pipe.abort()
+
+    # -- its life
+
+    async def run(self, request: web.Request, key: str, since: Cursor | None) -> web.StreamResponse:
+        """Serve until either side ends it. Raises ``DomainError`` while nothing was sent yet."""
+        self._sockets.connections.add(self)
+        try:
+            attached = await self._sockets.backend.attach(key, self, since)
+            try:
+                return await self._stream(request, attached, since)
+            finally:
+                attached.subscription.close()
+        finally:
+            self._ended.set()
+            self._sockets.wheel.cancel(self)
+            self._sockets.connections.remove(self)
+
+    async def _stream(self, request: web.Request, attached: Attached, since: Cursor | None) -> web.StreamResponse:
+        response = _Handshake()
+        await response.prepare(request)
+        self._pipe = Pipe(request)
+        on_disconnect(request, self._ended.set)
+        self._pipe.write(self._frame(_opening(attached, since)))
+        attached.subscription.start()
+        self._sockets.wheel.schedule(self, COMMENT_INTERVAL_S)
+        await self._ended.wait()
+        if self._pipe.buffered_bytes():
+            # A client that takes nothing would hold the end of the body, and with it the handler, for ever.
+            self._pipe.abort()
+        return response
+
+    def wake(self, now: float) -> float | None:
+        """Keep the connection alive; abort what was asked to end and has not."""
+        if self._ended.is_set():
+            self.abort()
+            return None
+        self.write(self._comment)
+        return COMMENT_INTERVAL_S
+
+
+def _opening(attached: Attached, since: Cursor | None) -> bytes:
+    """What a stream begins with: where it goes on from, the numbers as of now, the first page of what was missed."""
+    cursor = str(Cursor(attached.epoch, attached.offset))
+    blocks = []
+    if since is not None and not attached.recovered:
+        blocks.append(sse.block(msgspec.json.encode({"cursor": cursor}), id=cursor, event=RESET))
+    # With the id, so that who is cut off before the first change resumes from here.
+    blocks.append(sse.block(attached.counters, id=cursor, retry_ms=RETRY_MS))
+    blocks.extend(_event(attached.epoch, item) for item in attached.first)
+    return b"".join(blocks)

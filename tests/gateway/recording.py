@@ -1,0 +1,181 @@
+"""A backend that records what it is asked, and streams that remember everything: what a gateway test talks to."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Any, Literal
+
+import msgspec
+
+from protocol.commands import Command, CreateComment, Person
+from protocol.cursor import Cursor
+from protocol.delivery import Attached, Published, Sink
+from protocol.errors import DomainError, Refused, Unavailable
+from protocol.gateway.backend import Answer
+from protocol.gateway.identity import Identity, Visitor
+from protocol.views import Author, Counters, CountersChanged, PostView
+
+Reply = Callable[[Answer | DomainError], None]
+NOTHING_YET = Counters(comments=0, reactions={}, applause=0, views=0, viewers=0, watchers=0)
+COUNTERS = msgspec.json.encode(CountersChanged(version=1, counters=NOTHING_YET))
+
+
+class RecordingStream:
+    """One stream: all it published, and who listens."""
+
+    def __init__(self, epoch: str, page: int) -> None:
+        self.epoch = epoch
+        self.page = page
+        self.published: list[Published] = []
+        self.subscriptions: list[RecordingSubscription] = []
+        self.changed = asyncio.Event()
+
+    @property
+    def head(self) -> int:
+        return len(self.published)
+
+    def publish(self, data: bytes) -> int:
+        """An event of the stream; returns its offset."""
+        self.published.append(Published(self.head + 1, data))
+        for subscription in list(self.subscriptions):
+            subscription.deliver()
+        return self.head
+
+    def signal(self, data: bytes) -> None:
+        """Something volatile."""
+        for subscription in list(self.subscriptions):
+            sink = subscription.sink
+            sink.write(sink.form.encode(subscription.key, self.epoch, [Published(None, data)]))
+
+
+class RecordingSubscription:
+    def __init__(self, stream: RecordingStream, key: str, sink: Sink, after: int) -> None:
+        self.stream = stream
+        self.key = key
+        self.sink = sink
+        self.after = after
+        self._started = False
+
+    def start(self) -> None:
+        self._started = True
+        self.deliver()
+
+    def deliver(self) -> None:
+        while self._started and self.after < self.stream.head:
+            page = self.stream.published[self.after : self.after + self.stream.page]
+            self.after += len(page)
+            self.sink.write(self.sink.form.encode(self.key, self.stream.epoch, page))
+
+    def close(self) -> None:
+        if self in self.stream.subscriptions:
+            self.stream.subscriptions.remove(self)
+            self.stream.changed.set()
+
+
+class RecordingBackend:
+    """Answers every command with its own method, or with what ``answers`` says of it; post 404 is not there."""
+
+    def __init__(self, *, page: int = 3) -> None:
+        self.asked: list[tuple[str, Command, Person, str | None]] = []
+        self.answers: dict[str, Answer | DomainError] = {}
+        """By method."""
+        self.held: list[Callable[[], None]] | None = None
+        """A list keeps the answers back."""
+        self.page = page
+        self.streams: dict[str, RecordingStream] = {}
+        self.sinks: list[Sink] | None = None
+        """Instead of those subscribed."""
+
+    def stream(self, key: str) -> RecordingStream:
+        return self.streams.setdefault(key, RecordingStream("e1", self.page))
+
+    def submit(self, key: str, command: Command, by: Person, op: str | None, reply: Reply) -> None:
+        self.asked.append((key, command, by, op))
+        answer = self.answers.get(command.method, {"method": command.method})
+        if isinstance(command, CreateComment) and not isinstance(answer, DomainError):
+            self.stream(key).publish(b'{"type":"comment","comment":{"body":"%b"}}' % command.body.encode())
+        if self.held is None:
+            asyncio.get_running_loop().call_soon(reply, answer)
+        else:
+            self.held.append(lambda: reply(answer))
+
+    async def ask(self, key: str, command: Command, by: Person, op: str | None = None) -> Answer:
+        raise Unavailable
+
+    async def attach(self, key: str, sink: Sink, since: Cursor | None) -> Attached:
+        if key == "post:404":
+            raise Refused("post_not_found")
+        stream = self.stream(key)
+        recovered = since is not None and since.epoch == stream.epoch and since.offset <= stream.head
+        offset = since.offset if since is not None and recovered else stream.head
+        first = stream.published[offset : offset + stream.page]
+        subscription = RecordingSubscription(stream, key, sink, offset + len(first))
+        stream.subscriptions.append(subscription)
+        stream.changed.set()
+        return Attached(subscription, stream.epoch, offset, recovered, first, COUNTERS)
+
+    async def changes(
+        self, key: str, since: Cursor | None, limit: int
+    ) -> tuple[Sequence[Published], Cursor, bool, bool]:
+        stream = self.stream(key)
+        if since is None or since.epoch != stream.epoch or since.offset > stream.head:
+            return [], Cursor(stream.epoch, stream.head), False, False
+        page = stream.published[since.offset : since.offset + limit]
+        after = since.offset + len(page)
+        return page, Cursor(stream.epoch, after), True, after < stream.head
+
+    def presence(self, key: str) -> list[Sink]:
+        return [each.sink for each in self.stream(key).subscriptions] if self.sinks is None else self.sinks
+
+    def new_id(self) -> int:
+        return 1
+
+    async def account_number(self) -> int:
+        return 1
+
+    async def claim_names(
+        self, kind: Literal["account", "post"], names: Sequence[tuple[str, str]], id: int
+    ) -> int | str:
+        return id
+
+    async def release_name(self, kind: str, name: str, id: int) -> None:
+        raise Unavailable
+
+    async def resolve(self, kind: str, name: str) -> int | None:
+        return None
+
+    async def posts(self, **_: Any) -> list[PostView]:
+        return []
+
+    async def authors(self, ids: Sequence[int]) -> dict[int, Author]:
+        return {}
+
+    async def revoked_sessions(self, since_ms: int) -> list[tuple[str, int]]:
+        return []
+
+    def ready(self) -> dict[str, str]:
+        return {}
+
+
+class RecordingAuthenticator:
+    """Knows the tokens it was given; ``expired`` has expired, anything else is forged."""
+
+    def __init__(self, **identities: Identity) -> None:
+        self.identities = identities
+        self.visitors: list[Visitor] = []
+
+    async def authenticate(self, token: str | None, visitor: Visitor) -> Identity:
+        self.visitors.append(visitor)
+        if token is None:
+            return Identity(Person(id=0, handle="", name="", role="anonymous"))
+        if token == "expired":
+            raise Refused("token_expired")
+        if token == "overload":
+            raise Unavailable
+        if token not in self.identities:
+            raise Refused("unauthorized")
+        return self.identities[token]
+
+    async def redeem(self, ticket: str, visitor: Visitor) -> Identity:
+        if ticket not in self.identities:
+            raise Refused("unauthorized")
+        return self.identities.pop(ticket)
