@@ -1,12 +1,12 @@
 """From rows to the JSON that clients see; what is costly to make (HTML from Markdown) is made once and kept."""
 
 from collections import OrderedDict
-from datetime import UTC, datetime
 
 import msgspec
 from msgspec import Raw
-
 from protocol.markdown import render_comment, render_post
+
+from protocol.times import rfc3339_ms
 from protocol.views import Author as AuthorView
 from protocol.views import CommentChanged, CommentView, Counters, PostChanged, PostView
 from store.base import Author
@@ -15,13 +15,8 @@ from store.rows import CommentRow, PostRow
 CACHE_BYTES_MAX = 64 << 20
 
 
-def rfc3339(ms: int) -> str:
-    """Unix milliseconds as ``2026-01-31T12:00:00.000Z``."""
-    return datetime.fromtimestamp(ms / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
-def rfc3339_or_none(ms: int | None) -> str | None:
-    return None if ms is None else rfc3339(ms)
+def _moment(ms: int | None) -> str | None:
+    return None if ms is None else rfc3339_ms(ms)
 
 
 def author_view(author: Author | None) -> AuthorView | None:
@@ -73,10 +68,10 @@ class Encoder:
             state=row.state,  # type: ignore[arg-type]  # The table's check holds it to these.
             comments_open=row.comments_open,
             page_url=row.page_url,
-            created_at=rfc3339(row.created_ms),
-            published_at=rfc3339_or_none(row.published_ms),
-            publish_at=rfc3339_or_none(row.publish_ms),
-            edited_at=rfc3339_or_none(row.edited_ms),
+            created_at=rfc3339_ms(row.created_ms),
+            published_at=_moment(row.published_ms),
+            publish_at=_moment(row.publish_ms),
+            edited_at=_moment(row.edited_ms),
             version=version,
             counters=counters,
             cursor=cursor,
@@ -107,8 +102,8 @@ def comment_view(row: CommentRow, author: Author | None) -> CommentView:
         author=shown,
         body="" if gone else row.body,
         html="" if gone else render_comment(row.body),
-        created_at=rfc3339(row.created_ms),
-        edited_at=rfc3339_or_none(row.edited_ms),
+        created_at=rfc3339_ms(row.created_ms),
+        edited_at=_moment(row.edited_ms),
         state=row.state,  # type: ignore[arg-type]  # The table's check holds it to these.
         kind=row.kind,  # type: ignore[arg-type]
         offset=row.changed_offset,

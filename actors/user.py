@@ -21,7 +21,6 @@ from actors.actor import (
     Viewed,
     WritingsNeeded,
 )
-from actors.encoding import rfc3339
 from actors.keys import post_key, user_key
 from actors.policy import Policy
 from protocol.accounts import (
@@ -41,6 +40,7 @@ from protocol.accounts import (
 )
 from protocol.commands import Command, EraseComments, Person
 from protocol.errors import Refused
+from protocol.times import rfc3339_ms
 from protocol.views import Ack
 from store.base import Author, LoadedUser, WrittenComment
 from store.rows import AccountRow, PostViewsRow, SessionRow
@@ -310,7 +310,7 @@ def account_view(row: AccountRow) -> AccountView:
         role=row.role,  # type: ignore[arg-type]  # Written from the same literals.
         kind=row.kind,  # type: ignore[arg-type]  # The table's check holds it to these.
         email=row.email,
-        created_at=rfc3339(row.created_ms),
+        created_at=rfc3339_ms(row.created_ms),
     )
 
 

@@ -10,7 +10,7 @@ class Metrics:
     """One instance a worker."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
-        self.registry = registry
+        self._of_method: dict[str, Counter] = {}
         self.commands = Counter("plaudit_commands_total", "Commands by method.", ["method"], registry=registry)
         self.refused = Counter("plaudit_refused_total", "Refusals by code.", ["code"], registry=registry)
         self.resident = Gauge("plaudit_actors_resident", "Actors in memory.", registry=registry)
@@ -46,3 +46,10 @@ class Metrics:
         self.slow = Counter("plaudit_slow_consumers_total", "Connections closed for being slow.", registry=registry)
         self.alarms = Counter("plaudit_alarms_total", "Alarms rung.", registry=registry)
         self.messages = Counter("plaudit_messages_total", "Durable messages delivered.", registry=registry)
+
+    def command(self, method: str) -> None:
+        """Count a command; the child of each label is looked up once."""
+        counter = self._of_method.get(method)
+        if counter is None:
+            counter = self._of_method[method] = self.commands.labels(method)
+        counter.inc()

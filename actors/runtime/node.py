@@ -146,11 +146,11 @@ class Node:
     # -- asking
 
     def submit(self, key: str, command: Command, by: Person, op: str | None, reply: Callable[[Any], None]) -> None:
-        self._metrics.commands.labels(command.method).inc()
+        self._metrics.command(command.method)
         envelope = Envelope(command, by, op, reply, self._env.monotonic(), _size(command))
         try:
             if isinstance(command, Typing):
-                envelope.command = ReadHead(post=command.post)
+                envelope.command = ReadHead()
                 envelope.reply = partial(self._typed, key, command, by, reply)
             self._submit(key, envelope)
         except DomainError as error:
@@ -499,7 +499,7 @@ class Node:
             position = since.offset if known and since is not None else answer
             future.set_result((self._hub.subscribe(stream, sink, position), known))
 
-        self.submit(key, ReadHead(post=str(number)), sink.by, None, register)
+        self.submit(key, ReadHead(), sink.by, None, register)
         subscription, known = await future
         stream = subscription.stream
         items: Sequence[Published] = ()
@@ -519,7 +519,7 @@ class Node:
 
     async def changes(self, key: str, since: Cursor | None, limit: int) -> tuple[list[Published], Cursor, bool, bool]:
         _, number = parse_key(key)
-        head = await self.ask(key, ReadHead(post=str(number)), SYSTEM)
+        head = await self.ask(key, ReadHead(), SYSTEM)
         epoch = self._stream_epoch(key)
         if since is None or since.epoch != epoch or since.offset > head:
             return [], Cursor(epoch, head), False, False
