@@ -5,7 +5,6 @@ import inspect
 import re
 import textwrap
 from collections.abc import Iterable, Iterator
-from http import HTTPStatus
 from typing import Any, Final
 
 import msgspec
@@ -31,6 +30,7 @@ _RAW: Final[dict[tuple[type[Struct], str], str]] = {
     (Change, "data"): PUBLICATION,
 }
 """Fields that hold JSON which is encoded already: what it is."""
+_PHRASES: Final = {200: "OK", 201: "Created", 204: "No Content"}
 _HEADERS: Final = {
     "ETag": "Send it as If-None-Match to get 304 while nothing changed.",
     "Link": 'The next page, as rel="next"; absent on the last.',
@@ -112,7 +112,7 @@ def _parameters(endpoint: Endpoint) -> Iterator[Json]:
 
 
 def _responses(endpoint: Endpoint) -> Iterator[tuple[str, Json]]:
-    good: Json = {"description": HTTPStatus(endpoint.status).phrase}
+    good: Json = {"description": _PHRASES[endpoint.status]}
     if endpoint.headers:
         good["headers"] = {
             name: {"description": _HEADERS[name], "schema": {"type": "string"}} for name in endpoint.headers

@@ -106,6 +106,7 @@ class Edge:
         if hdrs.VARY in response.headers:
             headers[hdrs.VARY] = f"{response.headers[hdrs.VARY]}, {headers[hdrs.VARY]}"
         response.headers.update(headers)
+        response.headers[hdrs.SERVER] = "Plaudit"
         response.headers["X-Content-Type-Options"] = "nosniff"
         if (request_id := request.get(REQUEST_ID)) is not None:
             response.headers["X-Request-Id"] = request_id

@@ -1,0 +1,124 @@
+"""Runs the application on sockets, with what aiohttp leaves open: a deadline for headers, and our words for its errors.
+
+It reaches into aiohttp's protocol class: ``tests/gateway/test_runner.py`` pins what it needs of it.
+"""
+
+import asyncio
+import logging
+from typing import Any, Final
+
+from aiohttp import web
+from aiohttp.web_protocol import RequestHandler
+
+from protocol.errors import DomainError, Refused
+from protocol.gateway.middleware import problem_response
+from protocol.gateway.settings import GatewaySettings
+from protocol.problems import MEDIA_TYPE, encode_problem
+
+log = logging.getLogger(__name__)
+
+KEEPALIVE_S = 75.0
+"""An idle connection is kept for so long: longer than the proxies before it keep theirs."""
+LINGERING_S = 2.0
+"""For so long the rest of a refused body is read, so that the client gets to see the answer."""
+SHUTDOWN_S = 3.0
+"""For so long running requests are waited for."""
+_TIMED_OUT: Final = encode_problem(Refused("request_timeout", "the headers took too long to arrive"))
+_REQUEST_TIMEOUT: Final = (
+    b"HTTP/1.1 408 Request Timeout\r\nContent-Type: %b\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%b"
+    % (MEDIA_TYPE.encode(), len(_TIMED_OUT), _TIMED_OUT)
+)
+
+
+class Runner(web.AppRunner):
+    """``web.AppRunner`` whose ``server`` makes the connections below."""
+
+    def __init__(self, app: web.Application, settings: GatewaySettings, **kwargs: Any) -> None:
+        super().__init__(
+            app,
+            keepalive_timeout=KEEPALIVE_S,
+            lingering_time=LINGERING_S,
+            shutdown_timeout=SHUTDOWN_S,
+            access_log=None,
+            **kwargs,
+        )
+        self._header_timeout_s = settings.header_timeout_s
+
+    async def _make_server(self) -> web.Server:
+        server = await super()._make_server()
+        return _Server(server, self._header_timeout_s)
+
+
+class _Server(web.Server):
+    """The same server as another, with our connections."""
+
+    def __init__(self, made: web.Server, header_timeout_s: float) -> None:
+        super().__init__(made.request_handler, request_factory=made.request_factory, loop=made._loop, **made._kwargs)
+        self._header_timeout_s = header_timeout_s
+
+    def __call__(self) -> RequestHandler:
+        return _Connection(self, self._header_timeout_s, loop=self._loop, **self._kwargs)
+
+
+class _Connection(RequestHandler):
+    """One connection. Headers have a deadline: from its first moment, then from the first byte of each request."""
+
+    __slots__ = ("_deadline", "_header_timeout_s", "_heard")
+
+    def __init__(self, server: web.Server, header_timeout_s: float, **kwargs: Any) -> None:
+        super().__init__(server, **kwargs)
+        self._header_timeout_s = header_timeout_s
+        self._deadline: asyncio.TimerHandle | None = None
+        self._heard = False
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        self._arm()
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        self._disarm()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        complete = self._request_count
+        super().data_received(data)
+        self._heard = True
+        if self._request_count > complete:
+            self._disarm()
+        elif self._deadline is None and self._idle():
+            self._arm()
+
+    def handle_error(
+        self, request: web.BaseRequest, status: int = 500, exc: BaseException | None = None, message: str | None = None
+    ) -> web.StreamResponse:
+        """What is no HTTP, and our mistakes outside any middleware, as problem documents; never more than that."""
+        if request.writer.output_size > 0:
+            raise ConnectionError("the answer had begun")
+        if status < 500:
+            response = problem_response(Refused("bad_request", "not a well-formed HTTP request"))
+        else:
+            log.error("a request failed outside the application", exc_info=exc)
+            response = problem_response(DomainError("internal"))
+        response.force_close()
+        return response
+
+    def _arm(self) -> None:
+        self._deadline = self._loop.call_later(self._header_timeout_s, self._headers_timed_out)
+
+    def _disarm(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+
+    def _headers_timed_out(self) -> None:
+        self._deadline = None
+        if self.transport is None or not self._idle():
+            return
+        # Who never said anything (browsers open connections in advance) is not told either.
+        if self._heard:
+            self.transport.write(_REQUEST_TIMEOUT)
+        self.force_close()
+
+    def _idle(self) -> bool:
+        """Whether it waits for a request."""
+        return self._waiter is not None and not self._waiter.done() and not self._upgraded
