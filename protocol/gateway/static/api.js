@@ -93,6 +93,7 @@ export async function request(method, path, { body, op = null, token = null } = 
     response = await fetch(path, {
       method,
       headers,
+      cache: "no-cache",
       body: body === undefined ? undefined : JSON.stringify(body),
       // Applause is sent as the page goes away, and must outlive it.
       keepalive: method === "PUT",

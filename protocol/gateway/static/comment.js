@@ -12,7 +12,8 @@ const INDENTED_NARROW = 4;
  * Where a comment stands: the comment itself, what hangs on it, and its element.
  *
  * `children` are the ids of the replies on the page, oldest first. `host` is what the comment may ask of the whole
- * conversation: `session`, `site`, `postAuthor`, `open`, and the actions `reply edit remove react more fold`.
+ * conversation: `session`, `site`, `postAuthor`, `open`, and the actions
+ * `reply edit remove react approve more fold`.
  */
 export class CommentItem {
   children = [];
@@ -126,14 +127,16 @@ export class CommentItem {
 
   #showTools() {
     const { session } = this.#host;
-    const { state, author } = this.comment;
+    const { state, author, kind } = this.comment;
+    if (kind === "pingback") return;
     if (state === "deleted") return this.#tools.replaceChildren(this.#fold);
     const mine = session.owns(author);
     const removable = mine || session.moderates || (session.account && session.account.id === this.#host.postAuthor);
     this.#tools.replaceChildren(
       ...[
-        this.#reactionsRow(),
-        this.#host.open && this.#tool("Reply", () => this.#host.reply(this)),
+        state === "visible" && this.#reactionsRow(),
+        state === "held" && this.#tool("Approve", () => this.#host.approve(this)),
+        this.#host.open && state === "visible" && this.#tool("Reply", () => this.#host.reply(this)),
         mine && this.#editable() && this.#tool("Edit", () => this.#host.edit(this)),
         removable && this.#tool("Delete", () => this.#host.remove(this)),
         this.#fold,

@@ -5,6 +5,7 @@
  * each comment is found by its id.
  */
 
+import { Asides } from "./asides.js";
 import { CommentItem } from "./comment.js";
 import { Composer } from "./composer.js";
 import { announce, focusOn, h } from "./dom.js";
@@ -38,23 +39,27 @@ export class Comments {
   #empty = h("p", { class: "empty", hidden: true }, "No comments yet. Yours would be the first.");
   #problem = h("p", { class: "problem", role: "alert", hidden: true });
   #typing = h("p", { class: "typing", "aria-live": "polite" });
+  #asides;
   #pill = h("button", { type: "button", class: "pill", hidden: true, onclick: () => this.#reveal() });
 
   constructor(context, post) {
     this.#context = context;
     this.#post = post;
     this.#path = `/v1/posts/${post.id}/comments`;
+    this.#asides = new Asides(context, this.#path, () => this.#host);
     this.element = h(
       "section",
       { class: "conversation", "aria-labelledby": "comments-title" },
       h("div", { class: "conversation-head" }, this.#heading, this.#orders()),
       post.comments_open ? this.#composer().element : h("p", { class: "hint" }, "Comments on this post are closed."),
       this.#typing,
+      this.#asides.held,
       this.#list,
       this.#empty,
       this.#problem,
       this.#older,
       this.#tail,
+      this.#asides.mentions,
       h("div", { class: "pill-place", "aria-live": "polite" }, this.#pill),
     );
     this.element.addEventListener("click", (event) => this.#followLink(event));
@@ -71,6 +76,7 @@ export class Comments {
       if (loading !== this.#loading) return null;
       this.#clear();
       this.#put(page);
+      this.#asides.load(this.#moderates);
       return page.cursor;
     } catch (error) {
       this.#fail(error);
@@ -127,9 +133,14 @@ export class Comments {
       edit: (item) => this.#edit(item),
       remove: (item) => this.#remove(item),
       react: (item, kind, on) => this.#react(item, kind, on),
+      approve: (item) => this.#approve(item),
       more: (item) => this.#loadThread(item),
       fold: (item) => this.#fold(item),
     };
+  }
+
+  get #moderates() {
+    return this.#context.session.moderates || this.#context.session.owns(this.#post.author);
   }
 
   #composer() {
@@ -195,6 +206,17 @@ export class Comments {
       item.take({ ...item.comment, state: "deleted", author: null, body: "", html: "" });
       this.#closeForm(item);
       announce("Comment deleted");
+    } catch (error) {
+      item.form.replaceChildren(h("p", { class: "problem", role: "alert" }, error.message));
+    }
+  }
+
+  async #approve(item) {
+    try {
+      const comment = await this.#context.api.post(`${this.#path}/${item.id}/approve`, {});
+      this.#asides.approved(item);
+      (await this.#placeWithAncestors(comment)).markFresh();
+      this.#focus(item.id);
     } catch (error) {
       item.form.replaceChildren(h("p", { class: "problem", role: "alert" }, error.message));
     }

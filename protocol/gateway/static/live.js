@@ -2,7 +2,8 @@
  * A client of the Centrifuge protocol over WebSocket: as much of it as the page needs.
  *
  * It keeps one socket, comes back with growing pauses, resumes every subscription from the last offset it has
- * handed on, and renews its token before that runs out.
+ * handed on, and renews its token before that runs out. Where no WebSocket gets through at all, it hears the same
+ * streams as Server-Sent Events.
  */
 
 import { backoff } from "./api.js";
@@ -13,6 +14,8 @@ const BACKOFF_MIN_MS = 300;
 const BACKOFF_MAX_MS = 15_000;
 const TOKEN_EXPIRED = new Set([109, 110]);
 const INVALID_TOKEN = 3500;
+// After so many sockets that never opened, something on the way does not let them through.
+const SOCKETS_TRIED = 3;
 
 /** Fires "state" when `state` has changed: "closed" (also before `open`), "connecting", "live" or "waiting". */
 export class Live extends EventTarget {
@@ -27,6 +30,8 @@ export class Live extends EventTarget {
   #retry = null;
   #silence = null;
   #renewal = null;
+  #unopened = 0;
+  #sources = [];
 
   /** `session` gives `token()` and `renew(old)`; see session.js. */
   constructor(url, session) {
@@ -45,27 +50,21 @@ export class Live extends EventTarget {
    * each publication; `onReload()` is called where what was missed cannot be given.
    */
   subscribe(channel, { cursor, onPublication, onReload }) {
-    const dash = cursor.lastIndexOf("-");
-    const subscription = {
-      channel,
-      epoch: cursor.slice(0, dash),
-      offset: Number(cursor.slice(dash + 1)),
-      onPublication,
-      onReload,
-    };
+    const subscription = { channel, epoch: "", offset: 0, onPublication, onReload };
+    moveTo(subscription, cursor);
     this.#subscriptions.set(channel, subscription);
-    if (this.state === "live") this.#join(subscription).catch(() => this.#socket?.close());
+    if (this.state === "live" && this.#socket) this.#join(subscription).catch(() => this.#socket?.close());
   }
 
   /** Ask for something that is not worth a retry. Answers the data; throws when it cannot be had now. */
   async rpc(method, data) {
-    if (this.state !== "live") throw new Error("not connected");
+    if (this.state !== "live" || !this.#socket) throw new Error("not connected");
     const reply = await this.#request({ rpc: { method, data } });
     return reply.rpc?.data;
   }
 
   open() {
-    if (this.#socket) return;
+    if (this.#socket || this.#sources.length) return;
     clearTimeout(this.#retry);
     this.#retry = null;
     this.#become("connecting");
@@ -88,12 +87,38 @@ export class Live extends EventTarget {
     this.open();
   }
 
-  async #connect() {
+  #connect() {
+    this.#unopened += 1;
+    if (this.#unopened > SOCKETS_TRIED && this.#subscriptions.size) return this.#listen();
     const socket = new WebSocket(this.#url);
     this.#socket = socket;
-    socket.onopen = () => this.#greet(socket);
+    socket.onopen = () => {
+      this.#unopened = 0;
+      this.#greet(socket);
+    };
     socket.onmessage = ({ data }) => socket === this.#socket && this.#receive(data);
     socket.onclose = ({ code }) => socket === this.#socket && this.#lost(code);
+  }
+
+  /** The same streams without a socket: what the browser's `EventSource` brings. */
+  #listen() {
+    this.#sources = [...this.#subscriptions.values()].map((subscription) => {
+      const source = new EventSource(eventsPath(subscription));
+      source.onopen = () => {
+        this.#attempt = 0;
+        this.#become("live");
+      };
+      source.onmessage = ({ data, lastEventId }) => {
+        subscription.onPublication(JSON.parse(data));
+        moveTo(subscription, lastEventId);
+      };
+      source.addEventListener("reset", ({ lastEventId }) => {
+        moveTo(subscription, lastEventId);
+        subscription.onReload();
+      });
+      source.onerror = () => this.#sources.includes(source) && this.#lost(0);
+      return source;
+    });
   }
 
   async #greet(socket) {
@@ -228,6 +253,8 @@ export class Live extends EventTarget {
 
   #forget() {
     this.#socket = null;
+    for (const source of this.#sources) source.close();
+    this.#sources = [];
     clearTimeout(this.#silence?.timer);
     clearTimeout(this.#renewal);
     this.#silence = null;
@@ -249,4 +276,17 @@ function deliver(subscription, { data, offset }) {
   // The position moves with what is handed on, never before it.
   subscription.onPublication(data);
   if (offset) subscription.offset = offset;
+}
+
+/** Take "<epoch>-<offset>" as the position, if it is one. */
+function moveTo(subscription, cursor) {
+  const dash = cursor.lastIndexOf("-");
+  if (dash < 0) return;
+  subscription.epoch = cursor.slice(0, dash);
+  subscription.offset = Number(cursor.slice(dash + 1));
+}
+
+function eventsPath({ channel, epoch, offset }) {
+  const id = channel.slice(channel.indexOf(":") + 1);
+  return `/v1/posts/${id}/events?last_event_id=${encodeURIComponent(`${epoch}-${offset}`)}`;
 }
