@@ -4,8 +4,8 @@ from collections import OrderedDict
 
 import msgspec
 from msgspec import Raw
-from protocol.markdown import render_comment, render_post
 
+from protocol.markdown import render_comment, render_post
 from protocol.times import rfc3339_ms
 from protocol.views import Author as AuthorView
 from protocol.views import CommentChanged, CommentView, Counters, PostChanged, PostView

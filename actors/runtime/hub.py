@@ -9,14 +9,15 @@ stands.
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Awaitable, Callable, Sequence
+from typing import NamedTuple
 
 import msgspec
 
 from actors.actor import Numbers
 from actors.runtime.env import Env
 from actors.runtime.metrics import Metrics
+from actors.runtime.tasks import Tasks
 from protocol.delivery import Form, Published, Sink
 from protocol.errors import SLOW
 from protocol.views import Counters, CountersChanged, TypingChanged
@@ -156,7 +157,7 @@ class Hub:
         self._read_missed = read_missed
         self._json = msgspec.json.Encoder()
         self._streams: dict[str, Stream] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks = Tasks()
 
     # -- subscribing
 
@@ -203,9 +204,7 @@ class Hub:
                 timer.cancel()
 
     async def stop(self) -> None:
-        for task in list(self._tasks):
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._tasks.stop()
 
     # -- publishing
 
@@ -275,7 +274,7 @@ class Hub:
             self._hand_over(subscription, items)
             subscription.live = subscription.open
         else:
-            self._spawn(self._catch_up(subscription), f"catch up {subscription.stream.key}")
+            self._tasks.spawn(self._catch_up(subscription), f"catch up {subscription.stream.key}")
 
     async def _catch_up(self, subscription: StreamSubscription) -> None:
         sink, stream = subscription.sink, subscription.stream
@@ -352,7 +351,7 @@ class Hub:
             return
         if round_.last is not None:
             stream.broadcasting = True
-        self._spawn(self._broadcast_in_turns(stream, subscriptions, round_), f"broadcast {stream.key}")
+        self._tasks.spawn(self._broadcast_in_turns(stream, subscriptions, round_), f"broadcast {stream.key}")
 
     async def _broadcast_in_turns(
         self, stream: Stream, subscriptions: Sequence[StreamSubscription], round_: "Round"
@@ -418,16 +417,6 @@ class Hub:
         names = stream.typing_names()
         if names != before:
             self._broadcast(stream, [Published(None, self._json.encode(TypingChanged(people=names)))])
-
-    def _spawn(self, work: Coroutine[Any, Any, None], name: str) -> None:
-        task = asyncio.create_task(work, name=name)
-        self._tasks.add(task)
-        task.add_done_callback(self._done)
-
-    def _done(self, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
-        if not task.cancelled() and task.exception() is not None:
-            log.error("%s failed", task.get_name(), exc_info=task.exception())
 
 
 class Round:

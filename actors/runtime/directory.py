@@ -1,0 +1,94 @@
+"""Names and lists: what is asked of the store without an actor."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Literal
+
+from actors.encoding import Encoder, author_view
+from actors.keys import post_key
+from actors.runtime.env import Ids
+from protocol.cursor import Cursor
+from protocol.errors import Unavailable
+from protocol.views import Author as AuthorView
+from protocol.views import Counters, PostView
+from store.base import PostSummary, Store, StoreUnavailable
+
+
+class Directory:
+    """Everything raises ``Unavailable`` while the store is away."""
+
+    def __init__(
+        self,
+        store: Store,
+        encoder: Encoder,
+        ids: Ids,
+        *,
+        epoch: Callable[[str], str],
+        watchers: Callable[[str], int],
+    ) -> None:
+        self._store = store
+        self._encoder = encoder
+        self._ids = ids
+        self._epoch = epoch
+        self._watchers = watchers
+
+    def new_id(self) -> int:
+        return self._ids.next()
+
+    async def account_number(self) -> int:
+        with _available():
+            return await self._store.account_number()
+
+    async def claim_names(
+        self, kind: Literal["account", "post"], names: Sequence[tuple[str, str]], id: int
+    ) -> int | str:
+        with _available():
+            return await self._store.claim_names(kind, names, id)
+
+    async def release_name(self, kind: str, name: str, id: int) -> None:
+        with _available():
+            await self._store.release_name(kind, name, id)
+
+    async def resolve(self, kind: str, name: str) -> int | None:
+        with _available():
+            return await self._store.resolve(kind, name)
+
+    async def revoked_sessions(self, since_ms: int) -> list[tuple[str, int]]:
+        with _available():
+            return await self._store.revoked_sessions(since_ms)
+
+    async def authors(self, ids: Sequence[int]) -> dict[int, AuthorView]:
+        with _available():
+            found = await self._store.authors(ids)
+        return {id: view for id, author in found.items() if (view := author_view(author)) is not None}
+
+    async def posts(
+        self, *, before: int | None, tag: str | None, author_id: int | None, drafts: bool, limit: int
+    ) -> list[PostView]:
+        """Published posts, newest first, below id ``before``; with ``drafts`` also the unpublished ones."""
+        states = ("published", "scheduled", "draft") if drafts else ("published",)
+        with _available():
+            summaries = await self._store.posts(before=before, tag=tag, author_id=author_id, states=states, limit=limit)
+        return [self._summary(summary) for summary in summaries]
+
+    def _summary(self, summary: PostSummary) -> PostView:
+        key, state = post_key(summary.post.id), summary.state
+        counters = Counters(
+            comments=state.comments,
+            reactions=state.reactions,
+            applause=state.applause,
+            views=summary.views,
+            viewers=summary.viewers,
+            watchers=self._watchers(key),
+        )
+        cursor = str(Cursor(self._epoch(key), state.head))
+        return self._encoder.post(summary.post, summary.author, version=state.version, counters=counters, cursor=cursor)
+
+
+@contextmanager
+def _available() -> Iterator[None]:
+    """The store's absence, as clients are told of it."""
+    try:
+        yield
+    except StoreUnavailable:
+        raise Unavailable() from None

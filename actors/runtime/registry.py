@@ -1,0 +1,395 @@
+"""The activations of one worker: loads them, has them decide, answers what is durable, puts away what is idle."""
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from actors.actor import AccountSaved, Actor, CommentsNeeded, Fetch, Need, RingAlarm, WritingsNeeded
+from actors.encoding import Encoder
+from actors.keys import parse_key, post_key, slot_of
+from actors.policy import Policy
+from actors.post import PostActor
+from actors.runtime.activation import (
+    MAILBOX_AGE_S,
+    PURGE_ALARM,
+    SNAPSHOT_ROWS,
+    Activation,
+    Envelope,
+    Outcome,
+    Phase,
+    Taken,
+)
+from actors.runtime.committer import Committer
+from actors.runtime.env import Env
+from actors.runtime.hub import Hub
+from actors.runtime.metrics import Metrics
+from actors.runtime.ownership import Ownership
+from actors.runtime.streams import render_ahead
+from actors.runtime.tasks import Tasks
+from actors.user import UserActor
+from protocol.errors import DomainError, Overloaded, Unavailable
+from store.base import Author, Loaded, Store, StoreUnavailable
+from store.rows import AlarmRow, OutboxRow, SnapshotRow
+
+log = logging.getLogger("plaudit.registry")
+
+IDLE_S = 60.0
+"""An actor that nobody asked or watched for so long is put away."""
+RESIDENT_MAX = 20_000
+SWEEP_S = 2.0
+"""How often idle actors are looked for, and views flushed."""
+
+
+class Registry:
+    """Finds the activation of a key, or begins one. It is what the committer reports to."""
+
+    def __init__(
+        self,
+        store: Store,
+        env: Env,
+        policy: Policy,
+        metrics: Metrics,
+        *,
+        ownership: Ownership,
+        committer: Committer,
+        hub: Hub,
+        encoder: Encoder,
+        stream_epoch: Callable[[str], str],
+        alarm_set: Callable[[AlarmRow], None],
+        messages_sent: Callable[[Sequence[OutboxRow]], None],
+    ) -> None:
+        self._store = store
+        self._env = env
+        self._policy = policy
+        self._metrics = metrics
+        self._ownership = ownership
+        self._committer = committer
+        self._hub = hub
+        self._encoder = encoder
+        self._stream_epoch = stream_epoch
+        self._alarm_set = alarm_set
+        self._messages_sent = messages_sent
+        self._activations: dict[str, Activation] = {}
+        self._tasks = Tasks()
+        self._closing = False
+
+    # -- life
+
+    def start(self) -> None:
+        self._tasks.spawn(self._sweep(), "sweep")
+
+    def close(self) -> None:
+        """Take no more commands; have written what the activations hold besides their rows."""
+        self._closing = True
+        for activation in list(self._activations.values()):
+            self._put_down(activation)
+
+    async def stop(self) -> None:
+        """End; who still waits is told to retry."""
+        await self._tasks.stop()
+        for activation in list(self._activations.values()):
+            self.drop(activation, "shutdown")
+
+    # -- asking
+
+    def find(self, key: str) -> Activation | None:
+        """The activation of ``key``, if there is one now."""
+        return self._activations.get(key)
+
+    def submit(self, key: str, envelope: Envelope) -> None:
+        """Put a command to its actor. Raises ``DomainError`` if it was not taken."""
+        activation = self._activations.get(key) or self._activate(key)
+        activation.used_at = envelope.at
+        if activation.phase is not Phase.READY or activation.mailbox:
+            activation.post(envelope)
+        else:
+            self._handle(activation, envelope)
+
+    def _handle(self, activation: Activation, envelope: Envelope) -> None:
+        """Decide, or first have read what the decision needs."""
+        assert activation.actor is not None
+        need = activation.actor.needs(envelope.command)
+        if need is None:
+            self.decide(activation, envelope)
+            return
+        activation.phase = Phase.READING
+        activation.mailbox.appendleft(envelope)
+        self._tasks.spawn(self._read_and_drain(activation, need), f"read {activation.key}")
+
+    def decide(self, activation: Activation, envelope: Envelope) -> None:
+        now = self._env.clock()
+        assert activation.actor is not None
+        activation.actor.watchers = self._hub.watchers(activation.key)
+        if isinstance(envelope.command, RingAlarm) and not self._ring_in_time(activation, envelope, now):
+            return
+        outcome, free = activation.handle(envelope, now, self._policy.operation_ttl_s * 1000)
+        if free:
+            self._open(activation, outcome)
+        elif activation.dirty:
+            self._committer.enqueue(activation, envelope.size_bytes)
+
+    def _ring_in_time(self, activation: Activation, envelope: Envelope, now: float) -> bool:
+        """Whether the alarm is one for the actor; the runtime's own is handled here, an old one is over."""
+        assert isinstance(envelope.command, RingAlarm)
+        if not activation.alarm_due(envelope.command.name, now):
+            envelope.reply(None)
+            return False
+        self._metrics.alarms.inc()
+        if envelope.command.name != PURGE_ALARM:
+            return True
+        activation.purge(now, self._policy.operation_ttl_s * 1000)
+        if activation.dirty:
+            self._committer.enqueue(activation)
+        envelope.reply(None)
+        return False
+
+    # -- after the gate
+
+    def durable(self, activation: Activation, taken: Taken, outbox: Sequence[OutboxRow]) -> None:
+        """What was taken is stored: publish and answer, in the order of the commands."""
+        if activation.phase is Phase.GONE:
+            return
+        for outcome in activation.landed(taken):
+            self._open(activation, outcome)
+        if taken.numbers is not None:
+            self._hub.numbers(activation.key, taken.numbers)
+        for row in taken.rows.values():
+            if isinstance(row, AlarmRow):
+                self._alarm_set(row)
+        self._messages_sent(outbox)
+        if activation.rows_since_snapshot >= SNAPSHOT_ROWS:
+            self._write_snapshot(activation)
+        if activation.dirty:
+            self._committer.enqueue(activation)
+
+    def _open(self, activation: Activation, outcome: Outcome) -> None:
+        """The gate is open for one envelope."""
+        for publication in outcome.publications:
+            self._hub.publish(activation.key, publication.offset, publication.encode)
+        for event in outcome.events:
+            if isinstance(event, AccountSaved):
+                self._author_changed(event)
+        if activation.views_flush_due:
+            assert activation.actor is not None
+            self._hub.viewed(activation.key, activation.actor.views())
+        self._metrics.gate_s.observe(self._env.monotonic() - outcome.envelope.at)
+        if isinstance(outcome.answer, Fetch):
+            self._tasks.spawn(self._fetch(activation, outcome.envelope, outcome.answer), f"fetch {activation.key}")
+        else:
+            self.reply(outcome.envelope, outcome.answer)
+
+    def reply(self, envelope: Envelope, answer: Any) -> None:
+        if isinstance(answer, DomainError):
+            self._metrics.refused.labels(answer.code).inc()
+        try:
+            envelope.reply(answer)
+        except Exception:
+            log.exception("a reply could not be given")
+
+    async def _fetch(self, activation: Activation, envelope: Envelope, fetch: Fetch) -> None:
+        """Read the texts that an answer lacks, and complete it."""
+        _, post_id = parse_key(activation.key)
+        try:
+            written = await self._store.comments(post_id, fetch.ids)
+            await render_ahead(self._encoder, written)
+            answer = fetch.finish({comment.comment.id: comment for comment in written})
+        except StoreUnavailable:
+            answer = Unavailable()
+        except DomainError as error:
+            answer = error
+        self.reply(envelope, answer)
+
+    def _author_changed(self, event: AccountSaved) -> None:
+        row = event.row
+        author = Author(row.id, row.handle, row.name, row.url)
+        for activation in self._activations.values():
+            if activation.actor is not None:
+                activation.actor.author_changed(author)
+
+    # -- activation
+
+    def _activate(self, key: str) -> Activation:
+        parse_key(key)
+        activation = self._activations[key] = Activation(key, slot_of(key))
+        self._metrics.resident.set(len(self._activations))
+        self._tasks.spawn(self._load_and_drain(activation), f"load {key}")
+        return activation
+
+    async def _load_and_drain(self, activation: Activation) -> None:
+        try:
+            async with asyncio.timeout(MAILBOX_AGE_S):
+                await self._load(activation)
+        except (StoreUnavailable, TimeoutError) as error:
+            log.warning("%s not loaded: %s", activation.key, error or "its slot is not ours")
+            self.drop(activation, "not loaded")
+            return
+        except Exception:
+            self.drop(activation, "defect")
+            raise
+        if activation.phase is Phase.LOADING:
+            self._opened(activation)
+
+    async def _load(self, activation: Activation) -> None:
+        """Read the actor while its slot is ours: claimed before, and by the same claim after."""
+        began = self._env.monotonic()
+        kind, number = parse_key(activation.key)
+        while True:
+            claim = await self._ownership.owned(activation.slot)
+            actor, loaded = await (self._load_post(number) if kind == "post" else self._load_user(number))
+            now = self._ownership.slots.get(activation.slot)
+            if now is not None and now.epoch == claim.epoch:
+                break
+        activation.loaded(actor, loaded, claim.epoch)
+        self._metrics.activations.inc()
+        self._metrics.activation_s.observe(self._env.monotonic() - began)
+
+    async def _load_post(self, post_id: int) -> tuple[Actor, Loaded]:
+        loaded = await self._store.load_post(post_id)
+        actor = PostActor.load(
+            post_id, loaded, policy=self._policy, encoder=self._encoder, epoch=self._stream_epoch(post_key(post_id))
+        )
+        return actor, loaded
+
+    async def _load_user(self, account_id: int) -> tuple[Actor, Loaded]:
+        loaded = await self._store.load_user(account_id)
+        return UserActor.load(account_id, loaded, policy=self._policy), loaded
+
+    def _opened(self, activation: Activation) -> None:
+        """The activation has its state: take the mailbox, and bring its stream to where the store is."""
+        activation.phase = Phase.READY
+        actor = activation.actor
+        assert actor is not None
+        stream = self._hub.stream(activation.key)
+        if stream is not None:
+            self._hub.resync(activation.key, actor.head, activation.durable)
+        self._drain(activation)
+
+    def _drain(self, activation: Activation) -> None:
+        while activation.mailbox and activation.phase is Phase.READY:
+            envelope = activation.mailbox.popleft()
+            if self._env.monotonic() - envelope.at > MAILBOX_AGE_S:
+                self.reply(envelope, Overloaded("the command waited too long"))
+            else:
+                self._handle(activation, envelope)
+        if activation.actor is not None and not activation.actor.exists and activation.settled:
+            self._forget(activation)
+
+    async def _read_and_drain(self, activation: Activation, need: Need) -> None:
+        """Read what the first command of the mailbox needs, then go on."""
+        assert activation.actor is not None
+        try:
+            match need:
+                case CommentsNeeded(ids):
+                    _, post_id = parse_key(activation.key)
+                    activation.actor.provide_comments(await self._store.comments(post_id, ids))
+                case WritingsNeeded(account_id, limit):
+                    writings = await self._store.comments_of(account_id, after=(0, 0), limit=limit)
+                    activation.actor.provide_writings(writings)
+        except StoreUnavailable:
+            if activation.phase is Phase.READING:
+                activation.phase = Phase.READY
+                self.reply(activation.mailbox.popleft(), Unavailable())
+                self._drain(activation)
+            return
+        if activation.phase is Phase.READING:
+            activation.phase = Phase.READY
+            envelope = activation.mailbox.popleft()
+            self.decide(activation, envelope)
+            self._drain(activation)
+
+    # -- losing and putting away
+
+    def drop(self, activation: Activation, cause: str) -> None:
+        if activation.phase is Phase.GONE:
+            return
+        self._forget(activation)
+        self._metrics.dropped.labels(cause).inc()
+        for envelope in activation.abandon():
+            self.reply(envelope, Unavailable())
+        if self._hub.stream(activation.key) is not None and not self._closing:
+            # Subscribers wait for what may have been committed: begin anew, which catches them up.
+            self._tasks.spawn(self._revive(activation.key), f"revive {activation.key}")
+
+    async def _revive(self, key: str) -> None:
+        await asyncio.sleep(0.1)
+        if self._hub.stream(key) is not None and key not in self._activations:
+            self._activate(key)
+
+    async def reload(self, activation: Activation) -> Activation | None:
+        if activation.phase is Phase.GONE:
+            return None
+        mailbox, activation.mailbox = activation.mailbox, deque()
+        activation.abandon()
+        activation.phase = Phase.GONE
+        fresh = self._activations[activation.key] = Activation(activation.key, activation.slot)
+        fresh.mailbox = mailbox
+        try:
+            async with asyncio.timeout(MAILBOX_AGE_S):
+                await self._load(fresh)
+        except (StoreUnavailable, TimeoutError):
+            self.drop(fresh, "not loaded")
+            return None
+        return fresh if fresh.phase is Phase.LOADING else None
+
+    def reopen(self, activation: Activation) -> None:
+        claim = self._ownership.slots.get(activation.slot)
+        if claim is None or claim.epoch != activation.epoch:
+            self.drop(activation, "slot lost")
+        elif activation.phase is Phase.LOADING:
+            self._opened(activation)
+
+    def slots_lost(self, slots: set[int]) -> None:
+        """What is loaded of these slots may not be what is stored: throw it away."""
+        for activation in list(self._activations.values()):
+            if activation.slot in slots and activation.phase is not Phase.LOADING:
+                self.drop(activation, "slot lost")
+
+    async def _sweep(self) -> None:
+        while True:
+            await asyncio.sleep(SWEEP_S)
+            now = self._env.monotonic()
+            crowded = len(self._activations) - RESIDENT_MAX
+            self._metrics.mailbox.set(sum(len(activation.mailbox) for activation in self._activations.values()))
+            by_use = sorted(self._activations.values(), key=lambda activation: activation.used_at)
+            for at, activation in enumerate(by_use):
+                if activation.phase is not Phase.READY:
+                    continue
+                self._flush_views(activation)
+                idle = now - activation.used_at > IDLE_S or at < crowded
+                if idle and self._hub.stream(activation.key) is None:
+                    self._put_down(activation)
+                    if activation.settled:
+                        self._forget(activation)
+
+    def _put_down(self, activation: Activation) -> None:
+        """Have written what an activation that is to leave holds besides its rows."""
+        if activation.phase is Phase.READY:
+            self._flush_views(activation)
+            if activation.rows_since_snapshot >= SNAPSHOT_ROWS // 20:
+                self._write_snapshot(activation)
+
+    def _flush_views(self, activation: Activation) -> None:
+        if activation.views_flush_due and activation.actor is not None:
+            activation.views_flush_due = False
+            row = activation.actor.views_row()
+            if row is not None:
+                activation.write(row)
+                self._committer.enqueue(activation)
+
+    def _write_snapshot(self, activation: Activation) -> None:
+        """With the next commit, which it is exact for."""
+        actor = activation.actor
+        data = actor.snapshot() if actor is not None else None
+        activation.rows_since_snapshot = 0
+        if actor is not None and data is not None:
+            activation.write(SnapshotRow(actor=activation.key, version=actor.version, head=actor.head, data=data))
+            self._committer.enqueue(activation)
+
+    def _forget(self, activation: Activation) -> None:
+        if self._activations.get(activation.key) is activation:
+            del self._activations[activation.key]
+            self._metrics.resident.set(len(self._activations))
+        if activation.settled:
+            activation.phase = Phase.GONE
