@@ -32,8 +32,8 @@ class Directory:
         self._epoch = epoch
         self._watchers = watchers
 
-    def new_id(self) -> int:
-        return self._ids.next()
+    def new_id(self, at_ms: int | None = None) -> int:
+        return self._ids.next() if at_ms is None else self._ids.at(at_ms)
 
     async def account_number(self) -> int:
         with _available():

@@ -5,8 +5,6 @@ from random import Random
 from typing import NamedTuple
 from uuid import UUID
 
-ID_EPOCH_MS = 1_767_225_600_000
-"""2026-01-01: time-ordered ids count from here."""
 ID_LOW_BITS = 20
 
 
@@ -23,13 +21,16 @@ def new_uuid(env: Env) -> UUID:
 
 
 class Ids:
-    """Time-ordered 63-bit ids: milliseconds since 2026, then 20 random bits. Each is greater than the last."""
+    """Time-ordered 63-bit ids: Unix milliseconds, then 20 random bits. Of those for now, each is greater than the last."""
 
     def __init__(self, env: Env) -> None:
         self._env = env
         self._last = 0
 
     def next(self) -> int:
-        ms = max(0, int(self._env.clock() * 1000) - ID_EPOCH_MS)
-        self._last = max(self._last + 1, ms << ID_LOW_BITS | self._env.rng.getrandbits(ID_LOW_BITS))
+        self._last = max(self._last + 1, self.at(int(self._env.clock() * 1000)))
         return self._last
+
+    def at(self, unix_ms: int) -> int:
+        """An id for something of another time."""
+        return max(1, unix_ms) << ID_LOW_BITS | self._env.rng.getrandbits(ID_LOW_BITS)

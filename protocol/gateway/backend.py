@@ -47,8 +47,8 @@ class Backend(Protocol):
         """The sinks subscribed here."""
         ...
 
-    def new_id(self) -> int:
-        """A time-ordered id for a new post."""
+    def new_id(self, at_ms: int | None = None) -> int:
+        """A time-ordered id for a post of now, or of another time (Unix milliseconds)."""
         ...
 
     async def account_number(self) -> int:

@@ -163,7 +163,7 @@ class _Import:
     async def _claim(self) -> tuple[int, bool]:
         """The id that the post has here, and whether the post is still to be made."""
         name = ("source", self._post.source)
-        claimed = await self._backend.claim_names("post", [name], self._backend.new_id())
+        claimed = await self._backend.claim_names("post", [name], self._backend.new_id(self._post.created_ms))
         if isinstance(claimed, int):
             return claimed, True
         known = await self._backend.resolve(*name)

@@ -126,7 +126,7 @@ class RecordingBackend:
     def presence(self, key: str) -> list[Sink]:
         return [each.sink for each in self.stream(key).subscriptions] if self.sinks is None else self.sinks
 
-    def new_id(self) -> int:
+    def new_id(self, at_ms: int | None = None) -> int:
         return 1
 
     async def account_number(self) -> int:

@@ -67,7 +67,7 @@ class RecordingBackend:
                 pass
         return Ack(id="1", offset=len(self.asked), version=len(self.asked))
 
-    def new_id(self) -> int:
+    def new_id(self, at_ms: int | None = None) -> int:
         self._last_id += 1
         return self._last_id
 
