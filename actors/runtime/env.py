@@ -21,7 +21,7 @@ def new_uuid(env: Env) -> UUID:
 
 
 class Ids:
-    """Time-ordered 63-bit ids: Unix milliseconds, then 20 random bits. Of those for now, each is greater than the last."""
+    """Time-ordered 63-bit ids: Unix milliseconds, then 20 random bits; of those for now, each above the last."""
 
     def __init__(self, env: Env) -> None:
         self._env = env
