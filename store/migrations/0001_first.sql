@@ -62,7 +62,7 @@ CREATE INDEX session_revoked ON session (revoked_at) WHERE revoked_at IS NOT NUL
 CREATE TABLE post (
     id             bigint PRIMARY KEY,
     author_id      bigint,
-    slug           text CONSTRAINT post_slug UNIQUE,
+    slug           text CONSTRAINT post_slug_key UNIQUE,
     title          text NOT NULL,
     body           text NOT NULL,
     tags           text[] NOT NULL,
