@@ -55,6 +55,9 @@ async def serving(*arguments: str, environment: Mapping[str, str] | None = None)
         # Read on, or it would block on a full pipe.
         reading = asyncio.create_task(_read(process, output), name="output of a process")
         yield Served(process, port, output)
+    except BaseException:
+        print("".join(output), file=sys.stderr)
+        raise
     finally:
         await _end(process)
         if reading is not None:

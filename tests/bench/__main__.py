@@ -1,0 +1,275 @@
+"""``python -m tests.bench``: durable writes a second of one worker, beside aiohttp + asyncpg on the same Postgres.
+
+The servers and Postgres share one core, the load generator has the other. Every phase runs once a round, in turn, and
+the median round counts. After each phase the rows in Postgres are compared with what was acknowledged: a run that
+misses one fails.
+"""
+
+import argparse
+import asyncio
+import os
+import platform
+import sys
+import tempfile
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import UTC, datetime
+from itertools import count, cycle
+from pathlib import Path
+
+import asyncpg
+import psutil
+import uvloop
+from msgspec import Struct
+
+from store.embedded import EmbeddedPostgres
+from tests.bench.callers import Caller, HttpCaller, Tally, WebSocketCaller
+from tests.bench.load import Measured, Work, offer, saturate
+from tests.processes import pinned, serving
+from tests.site import Site, host_token, running_site
+
+RESULTS = Path(__file__).parent / "RESULTS.md"
+SERVER_CORE, GENERATOR_CORE = 0, 1
+WRITERS = 64
+"""Accounts that comment, each over a connection of its own."""
+WRITERS_WINDOW = 32
+"""Requests that one connection has in flight."""
+READERS = 256
+"""Accounts that like."""
+READERS_WINDOW = 8
+POSTS = 64
+LIKED_POSTS = 1_500
+KINDS = ("like", "laugh", "love")
+FLOOR_CONNECTIONS = 64
+BODY = "Two sentences and a thought in each are what people write under an article, more often than not. " * 2
+
+COMMENTS = "comments"
+FLOOR = "floor: aiohttp, asyncpg, one INSERT a comment"
+P99_MAX_MS = 50.0
+RATIO_MIN = 3.0
+
+
+class Phase(Struct, frozen=True):
+    """One thing to measure."""
+
+    name: str
+    works: Sequence[Work]
+    """What is asked never repeats, over all rounds."""
+    rows: str
+    """SQL that counts the rows which acknowledged requests have left."""
+    pids: Sequence[int]
+    """The processes under test."""
+
+
+class Line(Struct, frozen=True):
+    """A line of the results: the median round."""
+
+    phase: str
+    saturated: Measured
+    halved: Measured | None = None
+    """At half the saturation rate, open loop."""
+
+
+# -- what is asked ----------------------------------------------------------------------------------------------------
+
+
+def comments(posts: Sequence[str], person: int, operation: str | None = None) -> Iterator[bytes]:
+    """Comments on ``posts`` in turn, each person beginning elsewhere."""
+    for number in count():
+        post = posts[(person + number) % len(posts)]
+        op = f',"op":"{operation}-{number}"' if operation else ""
+        yield f'{{"method":"comment.create","data":{{"post":"{post}","body":"{BODY}"{op}}}}}'.encode()
+
+
+def likes(posts: Sequence[str], person: int) -> Iterator[bytes]:
+    """Every kind of reaction to every post, once."""
+    for number in range(len(posts)):
+        post = posts[(7 * person + number) % len(posts)]
+        for kind in KINDS:
+            yield f'{{"method":"react","data":{{"post":"{post}","kind":"{kind}"}}}}'.encode()
+    raise SystemExit("there are too few posts to like for a server this fast")
+
+
+def inserts(person: int) -> Iterator[bytes]:
+    """The same comments, for the floor."""
+    for post in cycle(range(POSTS)):
+        yield f'{{"post":{post},"author":{person},"body":"{BODY}"}}'.encode()
+
+
+# -- what it is asked of ----------------------------------------------------------------------------------------------
+
+
+@asynccontextmanager
+async def connected(callers: Sequence[Caller], port: int) -> AsyncIterator[None]:
+    """``callers`` with their connections open, which are closed on leaving."""
+    loop = asyncio.get_running_loop()
+    for caller in callers:
+        await loop.create_connection(lambda caller=caller: caller, "127.0.0.1", port)  # type: ignore[misc]
+        await caller.opened
+    try:
+        yield
+    finally:
+        for caller in callers:
+            caller.close()
+
+
+@asynccontextmanager
+async def site_phases(site: Site, postgres_pid: int) -> AsyncIterator[list[Phase]]:
+    """Posts, accounts with a connection each, and what is asked over them."""
+    posts = [await site.create_post(f"Post {number}") for number in range(POSTS)]
+    liked = [await site.create_post(f"Liked post {number}") for number in range(LIKED_POSTS)]
+    writers = [WebSocketCaller(Tally(), WRITERS_WINDOW, host_token(1 + person)) for person in range(WRITERS)]
+    readers = [WebSocketCaller(Tally(), READERS_WINDOW, host_token(1_001 + person)) for person in range(READERS)]
+    pids = (site.served.pid, postgres_pid)
+    written, operated = "SELECT count(*) FROM comment", "SELECT count(*) FROM operation"
+    reacted = "SELECT count(*) FROM reaction WHERE amount = 1"
+    async with connected([*writers, *readers], site.served.port):
+        yield [
+            Phase(COMMENTS, [Work(writer, comments(posts, at)) for at, writer in enumerate(writers)], written, pids),
+            Phase(
+                "comments, all on one post",
+                [Work(writer, comments(posts[:1], at)) for at, writer in enumerate(writers)], written, pids,
+            ),
+            Phase(
+                "comments, each with an operation id",
+                [Work(writer, comments(posts, at, f"op-{at}")) for at, writer in enumerate(writers)], operated, pids,
+            ),
+            Phase("unique likes", [Work(reader, likes(liked, at)) for at, reader in enumerate(readers)], reacted, pids),
+        ]  # fmt: skip
+
+
+@asynccontextmanager
+async def floor_phase(port: int, pids: Sequence[int]) -> AsyncIterator[Phase]:
+    callers = [HttpCaller(Tally()) for _ in range(FLOOR_CONNECTIONS)]
+    async with connected(callers, port):
+        works = [Work(caller, inserts(person)) for person, caller in enumerate(callers)]
+        yield Phase(FLOOR, works, "SELECT count(*) FROM floor_comment", pids)
+
+
+# -- the run ----------------------------------------------------------------------------------------------------------
+
+
+async def run_phase(
+    phase: Phase, database: "asyncpg.Connection[asyncpg.Record]", seconds: float, rate: float | None = None
+) -> Measured:
+    """Saturate, or offer ``rate`` requests a second; then compare Postgres with what was acknowledged."""
+    tally = Tally()
+    before = await database.fetchval(phase.rows)
+    for work in phase.works:
+        work.caller.tally = tally
+    if rate is None:
+        measured = await saturate(phase.works, tally, seconds, phase.pids)
+    else:
+        measured = await offer(phase.works, tally, rate, seconds, phase.pids)
+    added = await database.fetchval(phase.rows) - before
+    if not tally.asked == tally.acknowledged == added:
+        refused = dict(tally.refused)
+        raise SystemExit(
+            f"{phase.name}: asked {tally.asked}, acknowledged {tally.acknowledged}, rows {added}, {refused}"
+        )
+    print(f"{phase.name:50} {measured.rate:8,.0f}/s  p50 {measured.p50_ms:6.1f} ms  p99 {measured.p99_ms:6.1f} ms  "
+          f"servers {measured.servers:4.0%}  generator {measured.generator:4.0%}", flush=True)  # fmt: skip
+    return measured
+
+
+async def measure(rounds: int, seconds: float) -> list[Line]:
+    """All phases, each ``rounds`` times; then the comments and the floor at half of what they reached."""
+    async with AsyncExitStack() as opened:
+        directory = Path(opened.enter_context(tempfile.TemporaryDirectory(prefix="plaudit-bench-")))
+        with pinned([SERVER_CORE]):
+            postgres = await opened.enter_async_context(EmbeddedPostgres(directory))
+            site = await opened.enter_async_context(running_site("--database-url", postgres.url))
+            floor = await opened.enter_async_context(serving("-m", "tests.bench.floor", postgres.url))
+        os.sched_setaffinity(0, [GENERATOR_CORE])
+        postgres_pid = int((postgres.directory / "postmaster.pid").read_text().split()[0])
+        database = await asyncpg.connect(postgres.url)
+        opened.push_async_callback(database.close)
+        phases = await opened.enter_async_context(site_phases(site, postgres_pid))
+        phases.append(await opened.enter_async_context(floor_phase(floor.port, (floor.pid, postgres_pid))))
+        saturated: list[list[Measured]] = [[] for _ in phases]
+        for _ in range(rounds):
+            for phase, runs in zip(phases, saturated, strict=True):
+                runs.append(await run_phase(phase, database, seconds))
+        lines = []
+        for phase, runs in zip(phases, saturated, strict=True):
+            middle = sorted(runs, key=lambda run: run.rate)[len(runs) // 2]
+            halved = None
+            if phase.name in (COMMENTS, FLOOR):
+                halved = await run_phase(phase, database, 2 * seconds, middle.rate / 2)
+            lines.append(Line(phase.name, middle, halved))
+        return lines
+
+
+# -- the report -------------------------------------------------------------------------------------------------------
+
+
+def report(lines: Sequence[Line], command: str) -> str:
+    floor = next(line for line in lines if line.phase == FLOOR)
+    rows = [
+        f"| {line.phase} | {line.saturated.rate:,.0f} | {line.saturated.rate / floor.saturated.rate:.1f} | "
+        + (f"{line.halved.p50_ms:.1f} | {line.halved.p99_ms:.1f} | " if line.halved else "| | ")
+        + f"{line.saturated.servers:.0%} | {line.saturated.generator:.0%} |"
+        for line in lines
+    ]
+    memory_gib = psutil.virtual_memory().total / (1 << 30)
+    return "\n".join([
+        "# Durable writes a second, one worker",
+        "",
+        f"`{command}` on {datetime.now(UTC):%Y-%m-%d}: {_processor()}, {os.cpu_count()} cores, {memory_gib:.0f} GiB, "
+        f"Linux {platform.release()}, Python {platform.python_version()}, embedded Postgres 18 with fsync on.",
+        "",
+        "| | acknowledged/s | × floor | p50 ms at half | p99 ms at half | servers' core | generator's core |",
+        "| --- | ---: | ---: | ---: | ---: | ---: | ---: |",
+        *rows,
+        "",
+        f"The server and Postgres share one core, the generator has the other. {WRITERS} connections with "
+        f"{WRITERS_WINDOW} requests in flight comment on {POSTS} posts ({len(BODY)} characters each); {READERS} people "
+        f"with {READERS_WINDOW} in flight like {LIKED_POSTS:,} posts; the floor has {FLOOR_CONNECTIONS} kept "
+        "connections and a pool of 16. Rates are those of the median round at saturation; latency is measured in an "
+        "open loop at half that rate, from the time a request was due. After each phase the rows in Postgres equal "
+        "the acknowledgements.",
+        "",
+    ])  # fmt: skip
+
+
+def _processor() -> str:
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith("model name"):
+            return line.partition(": ")[2]
+    return platform.machine()
+
+
+def shortcomings(lines: Sequence[Line]) -> list[str]:
+    """In what the results stay behind what is promised."""
+    by_name = {line.phase: line for line in lines}
+    ours, floor = by_name[COMMENTS], by_name[FLOOR]
+    ratio = ours.saturated.rate / floor.saturated.rate
+    found = []
+    if ratio < RATIO_MIN:
+        found.append(f"comments are {ratio:.1f} times the floor, not {RATIO_MIN:.0f}")
+    if ours.halved is not None and ours.halved.p99_ms >= P99_MAX_MS:
+        found.append(f"the p99 at half the rate is {ours.halved.p99_ms:.0f} ms, not below {P99_MAX_MS:.0f}")
+    return found
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__.partition("\n")[0])
+    parser.add_argument("--rounds", type=int, default=3, help="of which the median counts (default 3)")
+    parser.add_argument("--seconds", type=float, default=5.0, help="of each phase (default 5)")
+    parser.add_argument("--write", action="store_true", help=f"keep the results in {RESULTS.name}")
+    options = parser.parse_args()
+    if (os.cpu_count() or 1) < 2:
+        print("the benchmark needs two cores: one for the servers, one for the generator", file=sys.stderr)
+        return 2
+    lines = uvloop.run(measure(options.rounds, options.seconds))
+    text = report(lines, "python -m tests.bench " + " ".join(sys.argv[1:]))
+    print("\n" + text)
+    if options.write:
+        RESULTS.write_text(text)
+    for shortcoming in shortcomings(lines):
+        print(shortcoming, file=sys.stderr)
+    return 1 if shortcomings(lines) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
