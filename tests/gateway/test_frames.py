@@ -1,0 +1,194 @@
+"""Raw writes, and what they need of aiohttp, asyncio, uvloop and aiofastnet."""
+
+import asyncio
+import socket
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import aiofastnet
+import aiohttp
+import pytest
+import uvloop
+from aiohttp import WSMsgType, web
+from yarl import URL
+
+from protocol.gateway.frames import (
+    FRAME_BYTES,
+    NOT_SENT_LOW_WATER_BYTES,
+    Pipe,
+    close_frame,
+    on_disconnect,
+    text_frame,
+    text_frames,
+)
+from protocol.sse import chunk
+
+
+@pytest.mark.parametrize(
+    ("length", "header"),
+    [
+        (0, b"\x81\x00"),
+        (125, b"\x81\x7d"),
+        (126, b"\x81\x7e\x00\x7e"),
+        (65_535, b"\x81\x7e\xff\xff"),
+        (65_536, b"\x81\x7f\x00\x00\x00\x00\x00\x01\x00\x00"),
+    ],
+)
+def test_a_text_frame_has_the_header_of_its_length(length: int, header: bytes) -> None:
+    assert text_frame(b"x" * length) == header + b"x" * length
+
+
+def test_messages_are_joined_into_few_frames_and_a_long_one_has_its_own() -> None:
+    assert text_frames([b"a", b"b"]) == text_frame(b"a\nb")
+    long = b"x" * FRAME_BYTES
+    assert text_frames([b"a", long, b"b", b"c"]) == text_frame(b"a") + text_frame(long) + text_frame(b"b\nc")
+
+
+def test_a_close_frame_is_a_control_frame_whatever_its_reason() -> None:
+    assert close_frame(3001, "shutdown") == b"\x88\x0a\x0b\xb9shutdown"
+    assert len(close_frame(3001, "x" * 500)) == 127
+
+
+HANDSHAKE = (
+    b"GET / HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: MDEyMzQ1Njc4OWFiY2RlZg==\r\n\r\n"
+)
+
+Scenario = Callable[[aiohttp.ClientSession, str], Coroutine[Any, Any, None]]
+Handler = Callable[[web.Request], Coroutine[Any, Any, web.StreamResponse]]
+
+
+@pytest.fixture(params=["asyncio", "uvloop", "aiofastnet on uvloop"])
+def served(request: pytest.FixtureRequest) -> Callable[[Handler, Scenario], None]:
+    """Runs a scenario against a handler, on each loop and transport that the product may run on."""
+
+    async def serve(handler: Handler, scenario: Scenario) -> None:
+        app = web.Application()
+        app.router.add_get("/", handler)
+        runner = web.AppRunner(app, shutdown_timeout=1.0)
+        await runner.setup()
+        assert runner.server is not None
+        loop = asyncio.get_running_loop()
+        if request.param == "aiofastnet on uvloop":
+            listener = await aiofastnet.create_server(loop, runner.server, "127.0.0.1", 0)
+        else:
+            listener = await loop.create_server(runner.server, "127.0.0.1", 0)
+        port = listener.sockets[0].getsockname()[1]
+        try:
+            async with aiohttp.ClientSession() as client:
+                await scenario(client, f"http://127.0.0.1:{port}/")
+        finally:
+            listener.close()
+            await runner.cleanup()
+
+    def run(handler: Handler, scenario: Scenario) -> None:
+        factory = asyncio.new_event_loop if request.param == "asyncio" else uvloop.new_event_loop
+        with asyncio.Runner(loop_factory=factory) as loop_runner:
+            loop_runner.run(asyncio.wait_for(serve(handler, scenario), 10))
+
+    return run
+
+
+def test_raw_frames_follow_the_handshake_and_mix_with_those_of_aiohttp(
+    served: Callable[[Handler, Scenario], None],
+) -> None:
+    async def handler(request: web.Request) -> web.StreamResponse:
+        response = web.WebSocketResponse(compress=False)
+        await response.prepare(request)
+        pipe = Pipe(request)
+        pipe.write(text_frame(b"raw"))
+        await response.send_str("aiohttp")
+        pipe.write(text_frame(b"raw again"))
+        assert pipe.buffered_bytes() == 0
+        # A ping is answered by aiohttp itself, between raw frames.
+        message = await response.receive()
+        assert message.data == "done"
+        pipe.write(close_frame(3001, "shutdown"))
+        await response.receive()
+        return response
+
+    async def scenario(client: aiohttp.ClientSession, url: str) -> None:
+        async with client.ws_connect(url) as connection:
+            assert [await connection.receive_str() for _ in range(3)] == ["raw", "aiohttp", "raw again"]
+            await connection.ping(b"are you there")
+            await connection.send_str("done")
+            message = await connection.receive()
+            assert (message.type, message.data, message.extra) == (WSMsgType.CLOSE, 3001, "shutdown")
+
+    served(handler, scenario)
+
+
+def test_raw_chunks_follow_the_headers_and_aiohttp_ends_the_body(served: Callable[[Handler, Scenario], None]) -> None:
+    async def handler(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse()
+        response.enable_chunked_encoding()
+        response.force_close()
+        await response.prepare(request)
+        Pipe(request).write(chunk(b"raw ") + chunk(b"chunks"))
+        return response
+
+    async def scenario(client: aiohttp.ClientSession, url: str) -> None:
+        async with client.get(url) as response:
+            assert await response.read() == b"raw chunks"
+
+    served(handler, scenario)
+
+
+def test_a_client_that_reads_nothing_shows_in_the_buffer(served: Callable[[Handler, Scenario], None]) -> None:
+    shown: list[int] = []
+    done = asyncio.Event()
+
+    async def handler(request: web.Request) -> web.StreamResponse:
+        response = web.WebSocketResponse(compress=False)
+        await response.prepare(request)
+        pipe = Pipe(request)
+        connection: socket.socket = request.get_extra_info("socket")
+        assert connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT) == NOT_SENT_LOW_WATER_BYTES
+        frame = text_frame(b"x" * 16_000)
+        for _ in range(100):
+            pipe.write(frame)
+            await asyncio.sleep(0)
+        shown.append(pipe.buffered_bytes())
+        done.set()
+        pipe.abort()
+        pipe.write(frame)
+        assert pipe.buffered_bytes() == 0
+        await response.receive()
+        return response
+
+    async def scenario(client: aiohttp.ClientSession, url: str) -> None:
+        reader = socket.socket()
+        # The kernels hide what their buffers hold; this one is small, and bounds the sender's with it.
+        reader.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        reader.connect(("127.0.0.1", URL(url).port))
+        reader.sendall(HANDSHAKE)
+        await done.wait()
+        reader.close()
+        assert shown[0] > 1_000_000
+
+    served(handler, scenario)
+
+
+def test_a_client_that_goes_away_is_told_of(served: Callable[[Handler, Scenario], None]) -> None:
+    told = False
+
+    async def handler(request: web.Request) -> web.StreamResponse:
+        nonlocal told
+        gone = asyncio.Event()
+        response = web.StreamResponse()
+        response.force_close()
+        await response.prepare(request)
+        on_disconnect(request, gone.set)
+        Pipe(request).write(chunk(b"here"))
+        await gone.wait()
+        told = True
+        return response
+
+    async def scenario(client: aiohttp.ClientSession, url: str) -> None:
+        async with client.get(url) as response:
+            assert await response.content.readany() == b"here"
+            response.close()
+        while not told:
+            await asyncio.sleep(0.01)
+
+    served(handler, scenario)
