@@ -12,6 +12,7 @@ from msgspec import Struct
 from actors.actor import Actor, Decision, Event, Message, Numbers, Publication
 from protocol.commands import Command, Person
 from protocol.errors import DomainError, Overloaded, Refused
+from protocol.views import Ack
 from store.base import Loaded
 from store.rows import AlarmRow, MarkRow, OperationRow, ReactionRow, Row
 
@@ -152,7 +153,8 @@ class Activation:
         if done is not None:
             if done.fingerprint != print_:
                 raise Refused("operation_reused")
-            return Outcome(envelope, msgspec.Raw(done.result), (), ())
+            # What takes an operation id is answered by an ``Ack``; the gateway builds on its fields.
+            return Outcome(envelope, msgspec.json.decode(done.result, type=Ack), (), ())
         outcome = self._accept(envelope, self.actor.decide(command, envelope.by, now), now)
         if not isinstance(outcome.answer, DomainError):
             self._remember(envelope, print_, outcome, int(now * 1000), op_ttl_ms)
