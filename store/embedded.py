@@ -125,7 +125,7 @@ class EmbeddedPostgres:
                 self._log = opening.enter_context(self._open_log())
                 self._process = await opening.enter_async_context(self._running())
             except OSError as error:
-                where = f" ({error.filename})" if error.filename else ""
+                where = "" if error.filename in (None, str(self.data_dir)) else f" ({error.filename})"
                 raise EmbeddedError(f"cannot use data directory {self.data_dir}: {error.strerror}{where}") from error
             except LookupError as error:
                 raise EmbeddedError(f"cannot run Postgres: {error}") from error

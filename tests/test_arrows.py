@@ -38,7 +38,7 @@ ONLY = {
     "aiohttp_sse": ("protocol.gateway",),
     "aiofastnet": ("server",),
     "uvloop": ("server",),
-    "argparse": ("server",),
+    "argparse": ("protocol.gateway.options", "server"),
     "asyncpg": ("store.postgres",),
     "redis": ("store.redis",),
     "psutil": ("store",),
