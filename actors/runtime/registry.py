@@ -124,7 +124,14 @@ class Registry:
         activation.actor.watchers = self._hub.watchers(activation.key)
         if isinstance(envelope.command, RingAlarm) and not self._ring_in_time(activation, envelope, now):
             return
-        outcome, free = activation.handle(envelope, now, self._policy.operation_ttl_s * 1000)
+        try:
+            outcome, free = activation.handle(envelope, now, self._policy.operation_ttl_s * 1000)
+        except Exception:
+            # A defect of ours, perhaps halfway through: what is stored is right, what is in memory may not be.
+            log.exception("%s failed at %s", activation.key, envelope.command.method)
+            self.reply(envelope, DomainError("internal"))
+            self.drop(activation, "defect")
+            return
         if free:
             self._open(activation, outcome)
         elif activation.dirty:
@@ -199,6 +206,9 @@ class Registry:
             answer = Unavailable()
         except DomainError as error:
             answer = error
+        except Exception:
+            log.exception("%s: an answer could not be completed", activation.key)
+            answer = DomainError("internal")
         self.reply(envelope, answer)
 
     def _author_changed(self, event: AccountSaved) -> None:
@@ -293,6 +303,9 @@ class Registry:
                 self.reply(activation.mailbox.popleft(), Unavailable())
                 self._drain(activation)
             return
+        except Exception:
+            self.drop(activation, "defect")
+            raise
         if activation.phase is Phase.READING:
             activation.phase = Phase.READY
             envelope = activation.mailbox.popleft()
