@@ -38,7 +38,9 @@ function swap(which, show) {
 }
 
 function field(label, attributes, hint = null) {
-  return h("label", { class: "field" }, h("span", null, label), h("input", attributes), hint && h("span", { class: "hint" }, hint));
+  const id = `hint-${attributes.name}`;
+  const input = h("input", { ...attributes, "aria-describedby": hint && id });
+  return h("div", null, h("label", { class: "field" }, h("span", null, label), input), hint && h("p", { class: "hint", id }, hint));
 }
 
 /** A form that sends its fields, without the empty ones, and shows in words what is refused. */

@@ -5,7 +5,7 @@ import { figure } from "./words.js";
 
 export const APPLAUSE_MAX = 50;
 const HOLD_AFTER_MS = 350;
-const HOLD_EVERY_MS = 90;
+const HOLD_EVERY_MS = 60;
 const REST_MS = 700;
 
 /**

@@ -89,7 +89,7 @@ export class Comments {
     if (!this.#items.has(id)) {
       const comment = await this.#context.api.get(`${this.#path}/${id}`).catch(() => null);
       if (!comment) return;
-      await this.#placeWithAncestors(comment);
+      await this.#placeWithAncestors(comment, "old");
     }
     this.#items.get(id)?.markFresh();
     this.#focus(id);
@@ -101,7 +101,7 @@ export class Comments {
     const item = this.#items.get(comment.id);
     if (item) item.take(comment);
     else if (comment.state !== "visible") this.#waiting.delete(comment.id);
-    else if (this.#sending && this.#context.session.owns(comment.author)) this.#place(bare(comment), { live: true });
+    else if (this.#sending && this.#context.session.owns(comment.author)) this.#place(bare(comment), "new");
     else if (this.#movesNothing(comment)) this.#appear(comment);
     else this.#waiting.set(comment.id, comment);
     this.#showWaiting();
@@ -233,7 +233,7 @@ export class Comments {
     this.#sending += 1;
     try {
       const written = await this.#context.api.post(this.#path, comment, { op });
-      if (!this.#items.has(written.id)) this.#place(bare(written), { live: true });
+      if (!this.#items.has(written.id)) this.#place(bare(written), "new");
       this.#items.get(written.id).markFresh();
       this.#showWaiting();
       this.#focus(written.id);
@@ -307,24 +307,27 @@ export class Comments {
 
   // -- places
 
-  /** Put a comment where it belongs; one that is there is brought up to date, or home from the tail. */
-  #place(node, { live = false } = {}) {
+  /**
+   * Put a comment where it belongs; one that is there is brought up to date, or home from the tail. `origin` is "page" if a
+   * page brought it, "new" if it has just been written, "old" if it was fetched out of turn because something hangs on it.
+   */
+  #place(node, origin = "page") {
     const { comment } = node;
     this.#waiting.delete(comment.id);
     const known = this.#items.get(comment.id);
-    if (known) return this.#settle(known, node, live);
+    if (known) return this.#settle(known, node, origin);
     const parent = this.#items.get(comment.parent) ?? null;
     const item = new CommentItem(this.#host, { ...node, depth: parent ? parent.depth + 1 : node.depth }, parent);
     this.#items.set(item.id, item);
     if (this.#items.size > LONG) this.#list.classList.add("long");
     if (parent) this.#hang(item, parent);
-    else this.#placeTop(item, live);
+    else this.#placeTop(item, origin);
     return item;
   }
 
-  #settle(item, node, live) {
+  #settle(item, node, origin) {
     item.take(node.comment);
-    if (live) return item;
+    if (origin !== "page") return item;
     item.setHidden(node.hidden);
     item.takeReactions(node.reactions, node.mine);
     if (!item.parent && item.element.parentElement === this.#tail) this.#list.append(...this.#elementsOf(item));
@@ -343,10 +346,10 @@ export class Comments {
     parent.hasReplies();
   }
 
-  #placeTop(item, live) {
-    if (!live) this.#list.append(item.element);
-    else if (this.#order === "oldest" || item.comment.parent) (this.#next ? this.#tail : this.#list).append(item.element);
-    else this.#list.prepend(item.element);
+  #placeTop(item, origin) {
+    if (origin === "new" && this.#order !== "oldest") this.#list.prepend(item.element);
+    else if (origin === "page" || this.#next === null) this.#list.append(item.element);
+    else this.#tail.append(item.element);
   }
 
   #lastBelow(item) {
@@ -392,7 +395,7 @@ export class Comments {
   }
 
   #appear(comment) {
-    this.#place(bare(comment), { live: true }).markFresh();
+    this.#place(bare(comment), "new").markFresh();
     announce(`New comment by ${comment.author?.name ?? "someone"}`);
   }
 
@@ -411,17 +414,16 @@ export class Comments {
   }
 
   /** A reply may hang on comments that no page has brought yet: fetch these, up to one that is there. */
-  async #placeWithAncestors(comment) {
+  async #placeWithAncestors(comment, origin = "new") {
     const chain = [comment];
     while (chain[0].parent && !this.#items.has(chain[0].parent) && chain.length < ANCESTORS_MAX) {
       const id = chain[0].parent;
       chain.unshift(this.#waiting.get(id) ?? (await this.#context.api.get(`${this.#path}/${id}`)));
     }
-    const fetched = chain.length > 1 && !this.#items.has(chain[0].id) && !this.#waiting.has(chain[0].id);
-    let item = null;
-    for (const one of chain) item = this.#place(bare(one), { live: true });
-    if (fetched) this.#items.get(chain[0].id).setHidden(null);
-    return item;
+    const origins = chain.map((one) => (one === comment ? origin : this.#waiting.has(one.id) ? "new" : "old"));
+    const placed = chain.map((one, at) => this.#place(bare(one), origins[at]));
+    if (origins[0] === "old" && placed[0].parent === null) placed[0].setHidden(null);
+    return placed.at(-1);
   }
 
   #showWaiting() {

@@ -1,0 +1,179 @@
+"""A person at a browser: the one place that knows how the page is built."""
+
+import asyncio
+import re
+from collections.abc import Callable
+
+import httpx
+from playwright.async_api import Browser, BrowserContext, ConsoleMessage, Error, Locator, Page, Response
+
+TIMEOUT_MS = 15_000
+PASSWORD = "correct horse battery"
+# What a page may not do, in the browser's words.
+_FORBIDDEN = re.compile(r"Content.Security.Policy|TrustedHTML|violates", re.IGNORECASE)
+
+
+class Reader:
+    """One browser context, as private as a person's own browser, with one tab."""
+
+    def __init__(self, context: BrowserContext, page: Page, url: str) -> None:
+        self.context = context
+        self.page = page
+        self.url = url
+        self.mistakes: list[str] = []
+        """Errors that were thrown in the page, and what its policy forbade."""
+        page.on("pageerror", self._thrown)
+        page.on("console", self._said)
+
+    def _thrown(self, error: Error) -> None:
+        self.mistakes.append(str(error))
+
+    def _said(self, message: ConsoleMessage) -> None:
+        if _FORBIDDEN.search(message.text):
+            self.mistakes.append(message.text)
+
+    async def open(self, path: str) -> None:
+        await self.page.goto(self.url + path)
+
+    async def read(self, post: str) -> None:
+        """Open a post and wait until it is live."""
+        async with self.page.expect_websocket(lambda socket: "/connection/websocket" in socket.url) as opening:
+            await self.open(f"/p/{post}")
+        socket = await opening.value
+        await socket.wait_for_event("framereceived", lambda frame: '"subscribe"' in str(frame))
+        await self.see(self.page.locator(".conversation"))
+
+    async def see(self, what: Locator | str) -> Locator:
+        """Wait until it can be seen."""
+        locator = self.page.get_by_text(what) if isinstance(what, str) else what
+        await locator.first.wait_for(state="visible")
+        return locator.first
+
+    async def see_no_more(self, what: Locator | str) -> None:
+        locator = self.page.get_by_text(what) if isinstance(what, str) else what
+        await locator.first.wait_for(state="hidden")
+
+    # -- who it is
+
+    async def sign_up(self, handle: str, name: str) -> None:
+        await self.open("/sign-in?new")
+        await self.page.get_by_label("User name").fill(handle)
+        await self.page.get_by_label("Name shown").fill(name)
+        await self.page.get_by_label("Password").fill(PASSWORD)
+        await self.page.get_by_role("button", name="Make the account").click()
+        await self.see(self.page.locator("nav .me", has_text=name))
+
+    async def sign_in(self, handle: str, password: str = PASSWORD) -> None:
+        await self.open("/sign-in")
+        await self.page.get_by_label("User name or e-mail").fill(handle)
+        await self.page.get_by_label("Password").fill(password)
+        await self.page.get_by_role("button", name="Sign in", exact=True).click()
+
+    # -- the conversation
+
+    def comment(self, text: str) -> Locator:
+        """The one comment that contains ``text``."""
+        return self.page.locator(".comment", has=self.page.locator(".prose", has_text=text))
+
+    @property
+    def composer(self) -> Locator:
+        return self.page.locator(".conversation > .composer")
+
+    @property
+    def pill(self) -> Locator:
+        return self.page.locator(".pill")
+
+    @property
+    def notice(self) -> Locator:
+        return self.page.locator("#notice")
+
+    async def write(self, text: str, *, guest: str | None = None, shown: str | None = None) -> None:
+        """Comment, and wait until it is there, as ``shown`` where that is not what was typed."""
+        await self.fill(text, guest=guest)
+        await self.see(self.comment(shown or text))
+
+    async def fill(self, text: str, *, guest: str | None = None) -> None:
+        """Comment, and wait for nothing."""
+        await self.composer.get_by_label("Write a comment").fill(text)
+        if guest is not None:
+            await self.composer.get_by_label("Your name").fill(guest)
+        await self.composer.get_by_role("button", name="Comment").click()
+
+    async def reply(self, to: str, text: str) -> None:
+        comment = self.comment(to)
+        await comment.get_by_role("button", name=re.compile("^Reply to")).first.click()
+        await comment.get_by_label(re.compile("^Reply to")).last.fill(text)
+        await comment.get_by_role("button", name="Reply", exact=True).click()
+        await self.see(self.comment(text))
+
+    async def show_new(self) -> None:
+        await self.see(self.pill)
+        await self.pill.click()
+        await self.see_no_more(self.pill)
+
+    async def order(self, name: str) -> None:
+        async with self.page.expect_response(lambda response: "/comments?" in response.url):
+            await self.page.get_by_role("radio", name=name).check(force=True)
+
+    async def texts(self) -> list[str]:
+        """The comments in reading order."""
+        return [text.strip() for text in await self.page.locator(".comment .prose").all_inner_texts()]
+
+    # -- reactions
+
+    def reaction(self, kind: str, *, within: Locator | None = None) -> Locator:
+        return (within or self.page.locator(".response")).locator(f'[data-kind="{kind}"]')
+
+    @property
+    def applaud(self) -> Locator:
+        return self.page.locator(".applaud")
+
+    @property
+    def applause(self) -> Locator:
+        return self.page.locator(".applause > .amount")
+
+    async def answered(self, method: str, path: str, act: Callable[[], object]) -> Response:
+        """Do ``act`` and wait for the answer to the request that follows from it."""
+
+        def fits(response: Response) -> bool:
+            return response.request.method == method and path in response.url
+
+        async with self.page.expect_response(fits) as coming:
+            done = act()
+            if asyncio.iscoroutine(done):
+                await done
+        return await coming.value
+
+
+async def new_reader(browser: Browser, url: str, *, width: int = 1100, height: int = 800) -> Reader:
+    context = await browser.new_context(viewport={"width": width, "height": height}, reduced_motion="reduce")
+    context.set_default_timeout(TIMEOUT_MS)
+    return Reader(context, await context.new_page(), url)
+
+
+class Author:
+    """A member who writes by HTTP, to set the scene."""
+
+    def __init__(self, client: httpx.AsyncClient, token: str) -> None:
+        self._client = client
+        self._headers = {"Authorization": f"Bearer {token}"}
+
+    async def post(self, title: str, body: str = "Some words.") -> tuple[str, str]:
+        """(id, slug) of a new published post."""
+        response = await self._client.post("/v1/posts", headers=self._headers, json={"title": title, "body": body})
+        response.raise_for_status()
+        written = response.json()
+        return written["id"], written["slug"]
+
+    async def comment(self, post: str, body: str, parent: str | None = None) -> str:
+        response = await self._client.post(
+            f"/v1/posts/{post}/comments", headers=self._headers, json={"body": body, "parent": parent}
+        )
+        response.raise_for_status()
+        return str(response.json()["id"])
+
+
+async def sign_up(client: httpx.AsyncClient, handle: str, name: str) -> Author:
+    response = await client.post("/v1/accounts", json={"handle": handle, "name": name, "password": PASSWORD})
+    response.raise_for_status()
+    return Author(client, response.json()["access_token"])
