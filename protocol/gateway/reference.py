@@ -15,8 +15,9 @@ from aiohttp import ETag, hdrs, web
 from protocol.commands import PostCommand
 from protocol.decode import CALLS
 from protocol.errors import ERRORS
-from protocol.openapi import described, openapi
+from protocol.openapi import openapi
 from protocol.routes import ENDPOINTS
+from protocol.schemas import Schemas, plain_words
 
 PARTS: Final = Path(__file__).parent / "reference_page"
 OPENAPI_PATH = "/v1/openapi.json"
@@ -28,10 +29,12 @@ Json = Mapping[str, Any]
 
 def add_reference(app: web.Application, version: str) -> None:
     """Serve the description; it is made once, now."""
-    document = openapi(ENDPOINTS, version)
+    schemas = Schemas()
+    document = openapi(ENDPOINTS, version, schemas)
     encoded = msgspec.json.encode(document)
     style = (PARTS / "style.css").read_text(encoding="utf-8")
-    page = reference_page(document, style, (PARTS / "wire.html").read_text(encoding="utf-8")).encode()
+    wire = (PARTS / "wire.html").read_text(encoding="utf-8").replace("{{rpcs}}", _rpcs(schemas))
+    page = reference_page(document, style, wire).encode()
     policy = _policy(style)
     tag = hashlib.blake2b(page + encoded, digest_size=8).hexdigest()
 
@@ -72,7 +75,7 @@ def reference_page(document: Json, style: str, wire: str) -> str:
     operations = list(_operations(document))
     subjects = [tag["name"] for tag in document["tags"]]
     sections = "".join(_subject(subject, operations) for subject in subjects)
-    wire = wire.replace("{{rpcs}}", _rpcs()).replace("{{publications}}", _publications(document))
+    wire = wire.replace("{{publications}}", _publications(document))
     intro = "".join(f"<p>{_text(part)}</p>" for part in document["info"]["description"].split("\n\n"))
     return (
         "<!doctype html>\n"
@@ -177,12 +180,12 @@ def _errors() -> str:
     )
 
 
-def _rpcs() -> str:
-    return "".join(_rpc(method, call.command) for method, call in CALLS.items())
+def _rpcs(schemas: Schemas) -> str:
+    return "".join(_rpc(method, call.command, schemas) for method, call in CALLS.items())
 
 
-def _rpc(method: str, command: type[PostCommand]) -> str:
-    schema = described(command)
+def _rpc(method: str, command: type[PostCommand], schemas: Schemas) -> str:
+    schema = schemas.described(command)
     op = [_row("op", _OP, False, "A retry with the same id is done once.")] if command.writes else []
     data = _fields("Data", schema, op)
     return f'<article id="rpc-{method}"><h3>{escape(method)}</h3><p>{_text(_first_words(command))}</p>{data}</article>'
@@ -190,7 +193,7 @@ def _rpc(method: str, command: type[PostCommand]) -> str:
 
 def _first_words(command: type[PostCommand]) -> str:
     """What a command's docstring says; nothing where it only inherits one."""
-    return " ".join((command.__dict__.get("__doc__") or "").replace("``", "`").split())
+    return plain_words(command.__dict__.get("__doc__") or "")
 
 
 def _publications(document: Json) -> str:

@@ -9,8 +9,9 @@ import pytest
 from protocol.errors import ERRORS
 from protocol.openapi import openapi
 from protocol.routes import ENDPOINTS, Endpoint
+from protocol.schemas import Schemas
 
-DOCUMENT = openapi(ENDPOINTS, "1.2.3")
+DOCUMENT = openapi(ENDPOINTS, "1.2.3", Schemas())
 
 
 def operation(endpoint: Endpoint) -> Any:
