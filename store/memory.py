@@ -54,7 +54,6 @@ RowT = TypeVar("RowT", bound=Row)
 
 LOCK_TIMEOUT_S = 2.0
 """As long as that a statement waits for another that holds the row of its slot."""
-DAY_S = 86_400
 
 
 # -- faults
@@ -149,7 +148,7 @@ _UNIQUE: MappingProxyType[type[Row], tuple[str, Callable[[Any], tuple[Any, ...]]
 
 
 class MemoryStore:
-    """See ``store.base.Store``. ``clock`` gives seconds since 1970; leases, sessions and operations run by it.
+    """See ``store.base.Store``. ``clock`` gives seconds since 1970; leases and sessions run by it.
 
     ``faults`` may be added to at any time; each of a call strikes once. ``calls`` counts by method.
     """
@@ -412,8 +411,7 @@ class MemoryStore:
         return await self._call("load_user", work)
 
     def _load(self, actor: str) -> tuple[SnapshotRow | None, list[OperationRow], list[MarkRow], list[AlarmRow]]:
-        since_ms = (self._clock() - DAY_S) * 1000
-        operations = [row for row in self._table(OperationRow).values() if row.actor == actor and row.at_ms > since_ms]
+        operations = [row for row in self._table(OperationRow).values() if row.actor == actor]
         marks = [row for row in self._table(MarkRow).values() if row.receiver == actor]
         alarms = [row for row in self._table(AlarmRow).values() if row.actor == actor]
         return (
