@@ -159,11 +159,11 @@ class Session:
             yield self._close(*BAD_REQUEST)
             return
         for command in commands:
+            if self._state == "closed":
+                return
             action = self._handle(command, now)
             if action is not None:
                 yield action
-            if self._state == "closed":
-                return
 
     def heard(self) -> None:
         """The client lives; any frame says so, or that nothing was read from it."""

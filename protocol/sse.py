@@ -35,7 +35,8 @@ def _field(value: str) -> bytes:
 
 def comment(text: str = "") -> bytes:
     """A line that clients skip; it keeps the connection alive."""
-    return b": " + _field(text) + b"\n\n"
+    # No blank line after it: some clients take that for the end of an event without data.
+    return b": " + _field(text) + b"\n"
 
 
 def chunk(data: bytes) -> bytes:

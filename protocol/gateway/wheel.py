@@ -65,9 +65,10 @@ class Wheel:
             await asyncio.sleep(max(0.0, next_tick - self._clock()))
             # After a stall the missed ticks follow at once.
             next_tick += self._tick_s
-            await self._advance()
+            await self.advance()
 
-    async def _advance(self) -> None:
+    async def advance(self) -> None:
+        """One tick."""
         self._turn = (self._turn + 1) % SLOTS
         due = list(self._slots[self._turn])
         for start in range(0, len(due), WAKES_AT_ONCE):
