@@ -51,7 +51,7 @@ ONLY = {
 IMPURE = (
     *("asyncio", "socket", "socketserver", "ssl", "select", "selectors", "http", "urllib.request", "ftplib", "smtplib"),
     *("subprocess", "multiprocessing", "threading", "concurrent", "queue", "signal", "os", "sys", "io", "pathlib"),
-    *("shutil", "tempfile", "sqlite3", "time", "random", "secrets", "logging", "aiohttp", "asyncpg", "redis"),
+    *("shutil", "tempfile", "sqlite3", "time", "random", "secrets", "aiohttp", "asyncpg", "redis"),
 )
 
 HANDED_IN = {"time": set[str](), "secrets": set[str](), "random": {"Random"}, "uuid": {"UUID", "uuid5"}}
