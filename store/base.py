@@ -88,7 +88,7 @@ class Loaded(Struct, kw_only=True):
 
     snapshot: SnapshotRow | None = None
     operations: list[OperationRow] = []
-    """Those of the last day, oldest first."""
+    """All that were not purged, oldest first: what is too old the actor purges, and has to know of for that."""
     marks: list[MarkRow] = []
     alarms: list[AlarmRow] = []
 

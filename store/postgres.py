@@ -214,7 +214,11 @@ async def _connect(url: str) -> OwnConnection:
         max_cached_statement_lifetime=0,
         max_cacheable_statement_size=0,
     )
-    await _set_codecs(connection)
+    try:
+        await _set_codecs(connection)
+    except BaseException:
+        connection.terminate()
+        raise
     return connection
 
 
@@ -278,13 +282,15 @@ class PostgresStore:
         self._statements: dict[Shape, str] = {}
 
     async def close(self) -> None:
-        """Close every connection, by force after the time that one statement may take."""
-        if self._writer is not None:
-            self._writer.terminate()
+        """Close every connection once it is idle; by force after the time that one statement may take."""
         try:
-            async with asyncio.timeout(ANSWER_TIMEOUT_S):
+            async with asyncio.timeout(ANSWER_TIMEOUT_S), self._committing:
+                if self._writer is not None:
+                    await self._writer.close()
                 await self._pool.close()
-        except TimeoutError:
+        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+            if self._writer is not None:
+                self._writer.terminate()
             self._pool.terminate()
 
     # -- ownership
@@ -358,7 +364,7 @@ RETURNING slot.slot, slot.epoch, slot.head""",
             statement = self._statements[shape] = commit_statement(shape)
         async with self._committing:
             with _translated():
-                heads = {slot: head for slot, head in await self._write(statement, arguments)}  # noqa: C416
+                heads: dict[int, int] = dict(map(tuple, await self._write(statement, arguments)))
         return {slot: heads.get(slot) for slot in batch.fences}
 
     async def _write(self, statement: str, arguments: Sequence[Any]) -> list[asyncpg.Record]:
@@ -575,12 +581,7 @@ async def _load(
     """What every activation begins with."""
     return (
         await _row(connection, SNAPSHOT, "actor = $1", actor),
-        await _rows(
-            connection,
-            OPERATION,
-            "actor = $1 AND at > clock_timestamp() - interval '1 day' ORDER BY at, account_id, op",
-            actor,
-        ),
+        await _rows(connection, OPERATION, "actor = $1 ORDER BY at, account_id, op", actor),
         await _rows(connection, MARK, "receiver = $1 ORDER BY slot", actor),
         await _rows(connection, ALARM, "actor = $1 ORDER BY name", actor),
     )
