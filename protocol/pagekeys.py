@@ -17,11 +17,6 @@ class Page(NamedTuple):
     url: str | None
     """Its canonical address, if it is known."""
 
-    @property
-    def origin(self) -> str | None:
-        """The site it is on, as a browser's ``Origin`` header writes it."""
-        return None if self.url is None else origin_of(self.url)
-
 
 def page_of(page_id: str | None, url: str | None, path: str | None, site: str | None) -> Page:
     """The page that an embedding site means: by explicit id, else address, else path on ``site`` (an origin).

@@ -34,6 +34,12 @@ class Origins:
         # The scheme is left out: behind a proxy that ends TLS the server does not know its own.
         return self._any or origin in self._allowed or (origin != "null" and urlsplit(origin).netloc == host)
 
+    def allows_page(self, url: str, host: str) -> bool:
+        """Whether the page at ``url`` may embed a post: the scheme, which makes no other page of it, does not count."""
+        origin = origin_of(url)
+        site = origin.partition("://")[2]
+        return any(self.allows(f"{scheme}://{site}", host) for scheme in ("https", "http"))
+
     def check(self, request: web.BaseRequest) -> None:
         """Refuse a request that a page of another origin makes: ``origin_not_allowed``. Programs send no ``Origin``."""
         origin = request.headers.get(hdrs.ORIGIN)

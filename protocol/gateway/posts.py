@@ -161,15 +161,9 @@ class Posts:
         body: requests.PageKey = call.body
         origin = call.request.headers.get(hdrs.ORIGIN)
         page = page_of(body.id, body.url, body.path, origin)
-        # A browser says which site asks. A program may say nothing, and then the page's own site has to be allowed.
-        for site in {origin, page.origin} - {None}:
-            assert site is not None
-            if not self._origins.allows(site, call.request.host):
-                raise Refused("origin_not_allowed")
+        self._check_site(call.request, page, origin)
         post_id = await self._backend.resolve("page", page.key)
         if post_id is None:
-            if origin is None and page.origin is None:
-                raise Refused("origin_not_allowed", "a page is made for a site: an Origin or a url is needed")
             post_id = await self._make_page(page, body.title)
         try:
             view = await self._read(post_id, call.by)
@@ -179,6 +173,14 @@ class Posts:
             # Claimed by someone who never came to make it, or deleted: then this refuses again.
             view = await self._read(await self._make_page(page, body.title), call.by)
         return _shown(call, view)
+
+    def _check_site(self, request: web.Request, page: Page, origin: str | None) -> None:
+        """A browser says which site asks; a program may not, and then the page's own site has to be allowed."""
+        if origin is None and page.url is None:
+            raise Refused("origin_not_allowed", "a page belongs to a site: an Origin or a url is needed")
+        self._origins.check(request)
+        if page.url is not None and not self._origins.allows_page(page.url, request.host):
+            raise Refused("origin_not_allowed", "the page is on another site than those allowed")
 
     async def _make_page(self, page: Page, title: str | None) -> int:
         post_id = self._backend.new_id()

@@ -50,7 +50,9 @@ async def test_a_handle_and_an_email_address_are_taken_once(api: Api) -> None:
     same_email = {**first, "handle": "other"}
     assert (await api.call("POST", "/v1/accounts", same_email)).code == "email_taken"
     # Nothing of a refused sign-up is kept.
-    assert (await api.call("POST", "/v1/accounts", {**first, "handle": "other", "email": "other@example.org"})).status == 201
+    assert (
+        await api.call("POST", "/v1/accounts", {**first, "handle": "other", "email": "other@example.org"})
+    ).status == 201
 
 
 async def test_of_many_who_want_one_handle_at_once_one_gets_it(site: HttpSite) -> None:
@@ -254,7 +256,13 @@ async def test_a_ticket_is_made_for_who_is_signed_in(api: Api) -> None:
 
 # -- the host site's users
 
-HOST_ADA = {"id": "u1", "username": "Ada Lovelace", "email": "ada@host.example", "role": "STAFF", "url": "https://a.example/"}
+HOST_ADA = {
+    "id": "u1",
+    "username": "Ada Lovelace",
+    "email": "ada@host.example",
+    "role": "STAFF",
+    "url": "https://a.example/",
+}
 
 
 async def test_a_host_user_gets_an_account_on_first_use() -> None:
@@ -268,7 +276,9 @@ async def test_a_host_user_gets_an_account_on_first_use() -> None:
             "kind": "host",
             "url": "https://a.example/",
         }
-        renamed = await site.api.call("GET", "/v1/me", token=host_token({**HOST_ADA, "username": "Ada", "role": "admin"}))
+        renamed = await site.api.call(
+            "GET", "/v1/me", token=host_token({**HOST_ADA, "username": "Ada", "role": "admin"})
+        )
         assert (renamed.json["id"], renamed.json["handle"]) == (me.json["id"], "ada-lovelace")
         assert (renamed.json["name"], renamed.json["role"]) == ("Ada", "admin")
 

@@ -5,9 +5,7 @@ import pytest
 from protocol.gateway.limits import Allowance, Limits, TooManyRequests
 from protocol.gateway.settings import GatewaySettings, Rate
 
-SETTINGS = GatewaySettings(
-    secret=b"", address_rate=Rate(1.0, 2), account_rate=Rate(0.5, 1), sign_in_rate=Rate(0.1, 1)
-)
+SETTINGS = GatewaySettings(secret=b"", address_rate=Rate(1.0, 2), account_rate=Rate(0.5, 1), sign_in_rate=Rate(0.1, 1))
 
 
 class Hand:
