@@ -139,7 +139,7 @@ class Options:
         return {known[key]: Given(value, f"{key} in {path}") for key, value in content.items()}
 
     def _describe(self, field: FieldInfo) -> str:
-        default = _shown(field.default)
+        default = shown(field.default)
         named = f"{default}; {variable(field.name)}" if default else variable(field.name)
         return f"{self._help[field.name]} ({named})".replace("%", "%%")
 
@@ -164,7 +164,7 @@ def _metavar(field: FieldInfo) -> str:
     return "|".join(get_args(field.type)) if kind is Literal else KINDS[kind].metavar
 
 
-def _shown(default: Any) -> str:
+def shown(default: Any) -> str:
     match default:
         case bool():
             return "yes" if default else "no"
