@@ -80,7 +80,7 @@ class PostgresRig:
         await holding.start()
         await self.admin.execute("SELECT FROM slot WHERE slot = ANY ($1) FOR UPDATE", list(batch.fences))
         committing = asyncio.create_task(self.store.commit(batch))
-        await self._waiting(1)
+        await self.waiting(1)
         self.proxy.cut()
         with pytest.raises(StoreUnavailable):
             await committing
@@ -106,9 +106,9 @@ class PostgresRig:
         return finish
 
     async def claims_wait(self) -> None:
-        await self._waiting(2)
+        await self.waiting(2)
 
-    async def _waiting(self, backends: int) -> None:
+    async def waiting(self, backends: int) -> None:
         """Return once so many statements wait for a lock."""
         # Unlike pg_stat_activity, which shows one moment for as long as a transaction lasts.
         waiting = "SELECT count(DISTINCT pid) FROM pg_locks WHERE NOT granted"

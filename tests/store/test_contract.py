@@ -1,6 +1,7 @@
 """The contract of ``store.base.Store``, asked of Postgres and of its twin in memory alike."""
 
 import asyncio
+import random
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -325,6 +326,41 @@ async def test_rows_are_deleted_and_deleting_what_is_not_there_is_no_error(store
     assert await store.alarms([7], before_ms=NOW_MS + 1, limit=10) == [alarm("b")]
     assert await store.outbox([7]) == [message(2), message(3)]
     await writer.write(operation("o"), count=0)
+
+
+@pytest.mark.parametrize("seed", range(3))
+async def test_after_any_sequence_of_batches_there_is_the_last_image_of_every_row(store: Store, seed: int) -> None:
+    randomly = random.Random(seed)
+    writer = await Writer.of(store)
+    model: dict[tuple[type[Row], tuple[Any, ...]], Row] = {}
+
+    def text() -> str:
+        return "".join(randomly.choices("a'\"\\{},ü🙂\n\x01 ", k=randomly.randint(0, 9)))
+
+    def image() -> Row:
+        n, ms = randomly.randint(1, 6), randomly.randint(0, 1 << 43)
+        return randomly.choice(
+            [
+                comment(n, body=text(), author_name=text(), created_ms=ms, edited_ms=randomly.choice([None, ms])),
+                reaction(n, amount=randomly.randint(0, 50), kind=randomly.choice(["like", text()])),
+                state(reactions={text(): ms}, applause=ms),
+                post(tags=[text() for _ in range(randomly.randint(0, 3))], title=text(), publish_ms=ms),
+                alarm(text(), due_ms=ms),
+                snapshot("user:1", data=randomly.randbytes(n)),
+            ]
+        )
+
+    for _ in range(30):
+        images = {(type(row), row.identity()): row for row in (image() for _ in range(randomly.randint(1, 12)))}
+        gone = {key for key in images if randomly.random() < 0.3}
+        await writer.write(*(Deleted(row) if key in gone else row for key, row in images.items()))
+        model = {key: row for key, row in {**model, **images}.items() if key not in gone}
+
+    loaded, user = await store.load_post(7), await store.load_user(1)
+    comments = [written.comment for written in await store.comments(7, range(10))]
+    singles = [row for row in (loaded.post, loaded.state, user.snapshot) if row is not None]
+    stored: list[Row] = [*comments, *loaded.reactions, *loaded.alarms, *singles]
+    assert {(type(row), row.identity()): row for row in stored} == model
 
 
 # -- refusals
