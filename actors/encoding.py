@@ -26,15 +26,17 @@ def author_view(author: Author | None) -> AuthorView | None:
 
 
 class Encoder:
-    """Encodes comments and posts; keeps the newest results, at most ``bytes_max`` of them.
+    """Encodes comments and posts; keeps the newest results, at most ``bytes_max`` of them (their keys hold the
+    texts once more).
 
-    The key holds everything that the result depends on, so nothing has ever to be invalidated.
+    The key is everything that the result depends on, so nothing has ever to be invalidated. Number and version of a
+    comment would not do: if a commit fails after a read has encoded its comment, the next comment gets the same two.
     """
 
     def __init__(self, bytes_max: int = CACHE_BYTES_MAX) -> None:
         self._json = msgspec.json.Encoder()
         self._kept: OrderedDict[tuple[object, ...], bytes] = OrderedDict()
-        self._kept_bytes = 0
+        self.kept_bytes = 0
         self._bytes_max = bytes_max
 
     def encode(self, view: object) -> bytes:
@@ -42,7 +44,7 @@ class Encoder:
 
     def comment(self, row: CommentRow, author: Author | None) -> bytes:
         """JSON of a ``CommentView``."""
-        key = ("comment", row.post_id, row.id, row.version, author)
+        key = (row, author)
         kept = self._kept.get(key)
         return kept if kept is not None else self._keep(key, self._json.encode(comment_view(row, author)))
 
@@ -51,7 +53,7 @@ class Encoder:
         return self._json.encode(CommentChanged(comment=Raw(self.comment(row, author))))
 
     def post_html(self, row: PostRow) -> str:
-        key = ("post", row.id, row.edited_ms, row.changed_offset)
+        key = ("post", row.body)
         kept = self._kept.get(key)
         return (kept if kept is not None else self._keep(key, render_post(row.body).encode())).decode()
 
@@ -82,10 +84,10 @@ class Encoder:
 
     def _keep(self, key: tuple[object, ...], data: bytes) -> bytes:
         self._kept[key] = data
-        self._kept_bytes += len(data)
-        while self._kept_bytes > self._bytes_max:
+        self.kept_bytes += len(data)
+        while self.kept_bytes > self._bytes_max:
             _, dropped = self._kept.popitem(last=False)
-            self._kept_bytes -= len(dropped)
+            self.kept_bytes -= len(dropped)
         return data
 
 
