@@ -16,6 +16,7 @@ const REST_MS = 700;
  */
 export class Applause {
   #all = 0;
+  #latest = 0;
   #mine = 0;
   #sent = 0;
   #sending = false;
@@ -54,7 +55,9 @@ export class Applause {
 
   /** `all` of everyone; `mine` of the reader where known. What is not sent yet stays shown on top. */
   update(all, mine = null) {
-    this.#all = all;
+    this.#latest = all;
+    // Whether what is on its way is contained in it is known when its answer is there.
+    if (!this.#sending) this.#all = all;
     if (mine !== null) {
       const unsent = this.#mine - this.#sent;
       this.#sent = mine;
@@ -119,9 +122,10 @@ export class Applause {
     this.#sending = true;
     try {
       const counted = await this.#onApplaud(total);
-      if (!counted) this.#all += total - this.#sent;
+      this.#all = counted ? this.#latest : this.#latest + total - this.#sent;
       this.#sent = total;
     } catch {
+      this.#all = this.#latest;
       this.#mine = this.#sent;
     }
     this.#sending = false;

@@ -36,7 +36,7 @@ export class Comments {
   #list = h("ol", { class: "comments" });
   #tail = h("ol", { class: "comments tail" });
   #older = h("button", { type: "button", class: "more", hidden: true, onclick: () => this.#loadMore() });
-  #empty = h("p", { class: "empty", hidden: true }, "No comments yet. Yours would be the first.");
+  #empty = h("p", { class: "empty", hidden: true }, "No comments yet.");
   #problem = h("p", { class: "problem", role: "alert", hidden: true });
   #typing = h("p", { class: "typing", "aria-live": "polite" });
   #asides;
@@ -63,6 +63,7 @@ export class Comments {
       h("div", { class: "pill-place", "aria-live": "polite" }, this.#pill),
     );
     this.element.addEventListener("click", (event) => this.#followLink(event));
+    if (post.comments_open) this.#empty.append(" Yours would be the first.");
     context.session.addEventListener("change", () => this.#showAll());
     this.showTotal(post.counters.comments);
   }

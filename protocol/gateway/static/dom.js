@@ -34,6 +34,8 @@ const policy = window.trustedTypes?.createPolicy("plaudit", { createHTML: (html)
 /** Fill `element` with an `html` field of the server, which has sanitised it. Nothing else may be passed here. */
 export function serverHtml(element, html) {
   element.innerHTML = policy ? policy.createHTML(html) : html;
+  // What may scroll sideways must be reachable by the keyboard.
+  for (const wide of element.querySelectorAll("pre, table")) wide.tabIndex = 0;
   return element;
 }
 
