@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from actors.actor import Actor, Decision, Event, Message, Numbers, Publication
+from actors.actor import Actor, CommentsNeeded, Decision, Event, Message, Need, Numbers, Publication
 from protocol.commands import Command, Person
 from protocol.errors import DomainError, Overloaded, Refused
 from protocol.views import Ack
@@ -40,6 +40,8 @@ class Envelope(Struct):
     """Monotonic seconds when it came."""
     size_bytes: int
     """About what it keeps in memory until it is durable."""
+    answered: bool = False
+    """After a refused batch a command may be decided twice; it is answered once."""
 
 
 class Delivery(Command, frozen=True, kw_only=True):
@@ -71,7 +73,9 @@ class Taken(Struct):
 
 class Phase(Enum):
     LOADING = "loading"
-    """It has no state yet, or one that is still closed to others."""
+    """It has no state yet."""
+    REPLAYING = "replaying"
+    """It has a state that is closed to others until the commands of a refused batch are decided again."""
     READING = "reading"
     """It fetches what the first command of its mailbox needs."""
     READY = "ready"
@@ -127,6 +131,16 @@ class Activation:
         self.mailbox.append(envelope)
 
     # -- deciding
+
+    def need(self, command: Command) -> Need | None:
+        """What has to be read before ``command`` can be decided; for a delivery, whatever its messages need."""
+        assert self.actor is not None
+        if not isinstance(command, Delivery):
+            return self.actor.needs(command)
+        mark = self._marks.get(command.slot, 0)
+        needs = [self.actor.needs(message) for id, message in command.messages if id > mark]
+        ids = dict.fromkeys(id for need in needs if isinstance(need, CommentsNeeded) for id in need.ids)
+        return CommentsNeeded(tuple(ids)) if ids else None
 
     def handle(self, envelope: Envelope, now: float, op_ttl_ms: int) -> tuple[Outcome, bool]:
         """Decide and apply; what came of it, and whether it may be answered at once.
@@ -256,6 +270,11 @@ class Activation:
     def settled(self) -> bool:
         """Nothing of it is undurable or on its way."""
         return not self.dirty and self._in_flight is None and not self.mailbox
+
+    @property
+    def gone(self) -> bool:
+        """Thrown away, perhaps while it was waited for."""
+        return self.phase is Phase.GONE
 
     def undurable_rows(self) -> int:
         return len(self._rows)

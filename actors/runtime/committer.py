@@ -43,12 +43,16 @@ class Host(Protocol):
         """What the activation holds is not what is stored, or not known to be: throw it away."""
         ...
 
-    def decide(self, activation: Activation, envelope: Envelope) -> None:
-        """Have the activation handle the envelope, whatever its phase."""
+    def reply(self, envelope: Envelope, answer: Any) -> None:
+        """Answer the envelope, unless it is answered already."""
+        ...
+
+    async def decide_again(self, activation: Activation, envelope: Envelope) -> None:
+        """Have the activation, which ``reload`` gave, handle the envelope; first read what that needs."""
         ...
 
     async def reload(self, activation: Activation) -> Activation | None:
-        """The same key anew, from what is stored, still closed to others; None if that cannot be had."""
+        """The same key anew, from what is stored, and closed to others; None if that cannot be had."""
         ...
 
     def reopen(self, activation: Activation) -> None:
@@ -246,16 +250,26 @@ class Committer:
         """Begin the activation anew and decide its commands again: later ones may have built on the culprit."""
         # With those that were decided after this commit began: they keep their place.
         envelopes = activation.held()
-        fresh = await self._reload(activation, envelopes)
-        if fresh is not None:
-            fresh = await self._replay_some(fresh, envelopes)
-        if fresh is not None:
-            self.host.reopen(fresh)
+        replayed: Activation | None = None
+        try:
+            fresh = await self.host.reload(activation)
+            if fresh is not None:
+                replayed = await self._replay_some(fresh, envelopes)
+        finally:
+            # Whatever ended it early, nobody waits for an answer that does not come.
+            if replayed is None:
+                for envelope in envelopes:
+                    self.host.reply(envelope, Unavailable())
+        if replayed is not None:
+            self.host.reopen(replayed)
 
     async def _replay_some(self, activation: Activation, envelopes: Sequence[Envelope]) -> Activation | None:
         """Decide and commit ``envelopes``, halving them on a refusal; what to go on with, or None if it is gone."""
         for envelope in envelopes:
-            self.host.decide(activation, envelope)
+            if not envelope.answered:
+                await self.host.decide_again(activation, envelope)
+        if activation.gone:
+            return None
         if not activation.dirty:
             return activation
         taken = activation.take()
@@ -268,31 +282,17 @@ class Committer:
         except StoreRefused as refusal:
             return await self._halve(activation, envelopes, refusal)
         self._settle([(activation, taken)], heads, outbox)
-        return activation if heads.get(activation.slot) is not None else None
+        return None if activation.gone else activation
 
     async def _halve(
         self, activation: Activation, envelopes: Sequence[Envelope], refusal: StoreRefused
     ) -> Activation | None:
-        fresh = await self._reload(activation, envelopes)
+        fresh = await self.host.reload(activation)
         if fresh is None:
             return None
         if len(envelopes) == 1:
-            envelopes[0].reply(Refused(CONSTRAINTS.get(refusal.constraint or "", "refused")))
+            self.host.reply(envelopes[0], Refused(CONSTRAINTS.get(refusal.constraint or "", "refused")))
             return fresh
         half = len(envelopes) // 2
         after_first = await self._replay_some(fresh, envelopes[:half])
-        if after_first is None:
-            _answer(envelopes[half:])
-            return None
-        return await self._replay_some(after_first, envelopes[half:])
-
-    async def _reload(self, activation: Activation, envelopes: Sequence[Envelope]) -> Activation | None:
-        fresh = await self.host.reload(activation)
-        if fresh is None:
-            _answer(envelopes)
-        return fresh
-
-
-def _answer(envelopes: Sequence[Envelope]) -> None:
-    for envelope in envelopes:
-        envelope.reply(Unavailable())
+        return None if after_first is None else await self._replay_some(after_first, envelopes[half:])

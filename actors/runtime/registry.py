@@ -110,7 +110,7 @@ class Registry:
     def _handle(self, activation: Activation, envelope: Envelope) -> None:
         """Decide, or first have read what the decision needs."""
         assert activation.actor is not None
-        need = activation.actor.needs(envelope.command)
+        need = activation.need(envelope.command)
         if need is None:
             self.decide(activation, envelope)
             return
@@ -130,7 +130,7 @@ class Registry:
             # A defect of ours, perhaps halfway through: what is stored is right, what is in memory may not be.
             log.exception("%s failed at %s", activation.key, envelope.command.method)
             self.reply(envelope, DomainError("internal"))
-            self.drop(activation, "defect")
+            self._begin_anew(activation)
             return
         if free:
             self._open(activation, outcome)
@@ -141,7 +141,7 @@ class Registry:
         """Whether the alarm is one for the actor; the runtime's own is handled here, an old one is over."""
         assert isinstance(envelope.command, RingAlarm)
         if not activation.alarm_due(envelope.command.name, now):
-            envelope.reply(None)
+            self.reply(envelope, None)
             return False
         self._metrics.alarms.inc()
         if envelope.command.name != PURGE_ALARM:
@@ -149,8 +149,20 @@ class Registry:
         activation.purge(now, self._policy.operation_ttl_s * 1000)
         if activation.dirty:
             self._committer.enqueue(activation)
-        envelope.reply(None)
+        self.reply(envelope, None)
         return False
+
+    async def decide_again(self, activation: Activation, envelope: Envelope) -> None:
+        assert activation.actor is not None
+        need = activation.need(envelope.command)
+        try:
+            if need is not None:
+                await self._read(activation, need)
+        except StoreUnavailable:
+            self.reply(envelope, Unavailable())
+            return
+        if activation.phase is Phase.REPLAYING:
+            self.decide(activation, envelope)
 
     # -- after the gate
 
@@ -188,6 +200,9 @@ class Registry:
             self.reply(outcome.envelope, outcome.answer)
 
     def reply(self, envelope: Envelope, answer: Any) -> None:
+        if envelope.answered:
+            return
+        envelope.answered = True
         if isinstance(answer, DomainError):
             self._metrics.refused.labels(answer.code).inc()
         try:
@@ -288,15 +303,8 @@ class Registry:
 
     async def _read_and_drain(self, activation: Activation, need: Need) -> None:
         """Read what the first command of the mailbox needs, then go on."""
-        assert activation.actor is not None
         try:
-            match need:
-                case CommentsNeeded(ids):
-                    _, post_id = parse_key(activation.key)
-                    activation.actor.provide_comments(await self._store.comments(post_id, ids))
-                case WritingsNeeded(account_id, limit):
-                    writings = await self._store.comments_of(account_id, after=(0, 0), limit=limit)
-                    activation.actor.provide_writings(writings)
+            await self._read(activation, need)
         except StoreUnavailable:
             if activation.phase is Phase.READING:
                 activation.phase = Phase.READY
@@ -304,13 +312,23 @@ class Registry:
                 self._drain(activation)
             return
         except Exception:
-            self.drop(activation, "defect")
+            self._begin_anew(activation)
             raise
         if activation.phase is Phase.READING:
             activation.phase = Phase.READY
             envelope = activation.mailbox.popleft()
             self.decide(activation, envelope)
             self._drain(activation)
+
+    async def _read(self, activation: Activation, need: Need) -> None:
+        assert activation.actor is not None
+        match need:
+            case CommentsNeeded(ids):
+                _, post_id = parse_key(activation.key)
+                activation.actor.provide_comments(await self._store.comments(post_id, ids))
+            case WritingsNeeded(account_id, limit):
+                writings = await self._store.comments_of(account_id, after=(0, 0), limit=limit)
+                activation.actor.provide_writings(writings)
 
     # -- losing and putting away
 
@@ -325,6 +343,11 @@ class Registry:
             # Subscribers wait for what may have been committed: begin anew, which catches them up.
             self._tasks.spawn(self._revive(activation.key), f"revive {activation.key}")
 
+    def _begin_anew(self, activation: Activation) -> None:
+        """Drop it after a defect; a commit of it may be on its way, so its slot is claimed before it is loaded."""
+        self.drop(activation, "defect")
+        self._ownership.lose((activation.slot,))
+
     async def _revive(self, key: str) -> None:
         await asyncio.sleep(0.1)
         if self._hub.stream(key) is not None and key not in self._activations:
@@ -335,7 +358,6 @@ class Registry:
             return None
         mailbox, activation.mailbox = activation.mailbox, deque()
         activation.abandon()
-        activation.phase = Phase.GONE
         fresh = self._activations[activation.key] = Activation(activation.key, activation.slot)
         fresh.mailbox = mailbox
         try:
@@ -344,13 +366,19 @@ class Registry:
         except (StoreUnavailable, TimeoutError):
             self.drop(fresh, "not loaded")
             return None
-        return fresh if fresh.phase is Phase.LOADING else None
+        except Exception:
+            self.drop(fresh, "defect")
+            raise
+        if fresh.phase is not Phase.LOADING:
+            return None
+        fresh.phase = Phase.REPLAYING
+        return fresh
 
     def reopen(self, activation: Activation) -> None:
         claim = self._ownership.slots.get(activation.slot)
         if claim is None or claim.epoch != activation.epoch:
             self.drop(activation, "slot lost")
-        elif activation.phase is Phase.LOADING:
+        elif activation.phase is Phase.REPLAYING:
             self._opened(activation)
 
     def slots_lost(self, slots: set[int]) -> None:

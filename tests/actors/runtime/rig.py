@@ -110,7 +110,12 @@ class Rig:
     @classmethod
     @asynccontextmanager
     async def running(
-        cls, *, store: MemoryStore | None = None, clock: Clock | None = None, seed: int = 1, policy: Policy | None = None
+        cls,
+        *,
+        store: MemoryStore | None = None,
+        clock: Clock | None = None,
+        seed: int = 1,
+        policy: Policy | None = None,
     ) -> AsyncIterator["Rig"]:
         """A started node; on a new store, with one published post."""
         clock = clock or Clock()

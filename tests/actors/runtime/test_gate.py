@@ -1,6 +1,7 @@
 """Durable, then visible: nothing leaves an activation before the commit that holds it has returned."""
 
 import asyncio
+from functools import partial
 
 from protocol.commands import ANONYMOUS
 from protocol.errors import Refused
@@ -39,9 +40,13 @@ async def test_nothing_that_shows_an_undurable_write_is_answered(rig: Rig) -> No
 
 async def test_answers_come_in_the_order_of_the_commands(rig: Rig) -> None:
     order: list[int] = []
+
+    def note(number: int, answer: object) -> None:
+        order.append(number)
+
     commands = [say("a"), read("1"), edit("1", "b"), react(comment="1"), delete("1"), read("1"), say("c")]
     for number, command in enumerate(commands):
-        rig.node.submit(f"post:{POST}", command, BOB, None, lambda answer, number=number: order.append(number))
+        rig.node.submit(f"post:{POST}", command, BOB, None, partial(note, number))
     await rig.page()
 
     assert order == list(range(len(commands)))
