@@ -175,8 +175,13 @@ class EmbeddedPostgres:
 
     def _is_server(self, pid: int) -> bool:
         """Whether the process works in the database's directory, as only a server of it does."""
-        with suppress(psutil.Error, OSError):
-            return self.directory.samefile(psutil.Process(pid).cwd())
+        with suppress(psutil.NoSuchProcess, OSError):
+            process = psutil.Process(pid)
+            try:
+                return self.directory.samefile(process.cwd())
+            except psutil.AccessDenied:
+                # Root in a container may not look at another user's process, but for how it was called.
+                return str(self.directory) in process.cmdline()
         return False
 
     def _check_directory(self) -> None:

@@ -263,6 +263,19 @@ async def test_root_gives_up_everything_but_the_way_through_private_directories(
     assert used.parent.stat().st_mode & 0o077 == 0
 
 
+@only_root
+def test_a_child_of_root_can_run_what_lies_in_a_private_directory(tmp_path: Path) -> None:
+    tmp_path.chmod(0o700)
+    program = tmp_path / "program"
+    program.write_text("#!/bin/sh\nid -u\n")
+    program.chmod(0o755)
+    # Postgres asks access() before it runs a program, which regards less than running it does.
+    command = ["/bin/sh", "-c", 'test -x "$0" && exec "$0"', program]
+    setup = child_setup(User(65534, 65534), signal.SIGKILL)
+    done = subprocess.run(command, cwd="/", stdout=subprocess.PIPE, text=True, check=True, preexec_fn=setup)
+    assert done.stdout == "65534\n"
+
+
 # -- what cannot be used
 
 
