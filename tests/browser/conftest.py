@@ -1,10 +1,8 @@
-"""A real server and a real Chromium for the tests of the page; without Chromium they skip, and say so."""
+"""A real Chromium for the tests of the page; without it they skip, and say so."""
 
 import shutil
-import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
-from pathlib import Path
 
 import httpx
 import pytest
@@ -12,7 +10,7 @@ import pytest_asyncio
 from playwright.async_api import Browser, async_playwright
 
 from tests.browser.reader import Author, Reader, new_reader, sign_up
-from tests.processes import serving
+from tests.processes import Served
 
 CHROMIUM_FLAGS = (
     "--headless",
@@ -24,13 +22,6 @@ CHROMIUM_FLAGS = (
     "--disable-component-update",
     "--disable-sync",
 )
-# All readers share one address, and are quicker than people.
-UNLIMITED = (
-    "--sign-in-rate", "1000:1000",
-    "--address-rate", "10000:10000",
-    "--account-rate", "10000:10000",
-)  # fmt: skip
-
 OpenReader = Callable[..., Awaitable[Reader]]
 
 
@@ -51,27 +42,19 @@ async def browser(chromium_path: str) -> AsyncIterator[Browser]:
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
-async def site_url(chromium_path: str) -> AsyncIterator[str]:
-    """Where one server listens for all tests of the page."""
-    with tempfile.TemporaryDirectory(prefix="plaudit-page-") as directory:
-        arguments = ("--port", "0", "--data-dir", str(Path(directory) / "data"))
-        async with serving("server.py", *arguments, *UNLIMITED) as served:
-            yield served.url
-
-
-@pytest_asyncio.fixture(scope="session", loop_scope="session")
-async def author(site_url: str) -> AsyncIterator[Author]:
-    async with httpx.AsyncClient(base_url=site_url) as client:
-        yield await sign_up(client, "ada", "Ada Lovelace")
+async def author(chromium_path: str, server: Served) -> AsyncIterator[Author]:
+    """Who wrote the posts that are read."""
+    async with httpx.AsyncClient(base_url=server.url) as client:
+        yield await sign_up(client, "author", "Ada Lovelace")
 
 
 @pytest_asyncio.fixture(loop_scope="session")
-async def reader(browser: Browser, site_url: str) -> AsyncIterator[OpenReader]:
+async def reader(browser: Browser, server: Served) -> AsyncIterator[OpenReader]:
     """Makes readers; in the end none of their pages may have thrown, or tried what its policy forbids."""
     async with AsyncExitStack() as stack:
         readers: list[Reader] = []
 
-        async def open_reader(url: str = site_url, *, width: int = 1100, height: int = 800) -> Reader:
+        async def open_reader(url: str = server.url, *, width: int = 1100, height: int = 800) -> Reader:
             one = await new_reader(browser, url, width=width, height=height)
             stack.push_async_callback(one.context.close)
             readers.append(one)

@@ -8,9 +8,10 @@ import httpx
 import pytest
 from playwright.async_api import APIResponse, Route
 
-from tests.browser.conftest import UNLIMITED, OpenReader
+from tests.browser.conftest import OpenReader
 from tests.browser.reader import PASSWORD, Author, sign_up
 from tests.processes import serving
+from tests.site import SETTINGS
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -356,7 +357,7 @@ async def test_signing_in_is_refused_in_words_and_leads_back_when_it_succeeds(
     one = await reader()
     await one.read(slug)
     await one.page.locator("nav").get_by_role("link", name="Sign in").click()
-    await one.page.get_by_label("User name or e-mail").fill("ada")
+    await one.page.get_by_label("User name or e-mail").fill("author")
     await one.page.get_by_label("Password").fill("not the password")
     await one.page.get_by_role("button", name="Sign in", exact=True).click()
     await one.see("No account has this name and password.")
@@ -397,8 +398,8 @@ async def test_where_no_websocket_gets_through_the_page_is_live_all_the_same(
 
 async def test_after_a_restart_of_the_server_nothing_is_lost_and_nothing_doubled(reader: OpenReader) -> None:
     with tempfile.TemporaryDirectory(prefix="plaudit-restart-") as directory:
-        arguments = ("server.py", "--data-dir", str(Path(directory) / "data"), *UNLIMITED)
-        async with serving(*arguments, "--port", "0") as served:
+        arguments = ("server.py", "--data-dir", str(Path(directory) / "data"))
+        async with serving(*arguments, "--port", "0", environment=SETTINGS) as served:
             url, port = served.url, served.port
             async with httpx.AsyncClient(base_url=url) as client:
                 ada = await sign_up(client, "ada", "Ada")
@@ -412,7 +413,7 @@ async def test_after_a_restart_of_the_server_nothing_is_lost_and_nothing_doubled
         await one.see(one.notice.get_by_text("Reconnecting"))
         # Sent into the dark: the page keeps it, and tries again.
         await one.fill("In between")
-        async with serving(*arguments, "--port", str(port)):
+        async with serving(*arguments, "--port", str(port), environment=SETTINGS):
             await one.see(one.comment("In between"))
             await one.see_no_more(one.notice)
             await other.show_new()
