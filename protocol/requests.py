@@ -4,6 +4,7 @@ A body is a command without what the path says. Times are RFC 3339 with an offse
 milliseconds.
 """
 
+import re
 from collections.abc import Mapping
 from datetime import datetime
 from types import MappingProxyType
@@ -15,6 +16,7 @@ from protocol import text
 from protocol.accounts import AccountView
 from protocol.commands import POST_BODY_CHARS_MAX, TAGS_MAX, TITLE_CHARS_MAX, Id
 from protocol.decode import Rules
+from protocol.errors import Refused
 from protocol.views import View
 
 Moment = Annotated[datetime, Meta(tz=True, description="RFC 3339, with an offset.")]
@@ -222,6 +224,16 @@ def _ids(values: list[str]) -> list[str]:
     return [text.decimal_id(value) for value in values]
 
 
+_MARK: Final = re.compile(r"[0-9]{1,10}(?:\.[0-9]{1,10}){0,2}")
+
+
+def _page_mark(value: str) -> str:
+    # One that was made up would be read as the beginning, and who follows it would never come to an end.
+    if not _MARK.fullmatch(value):
+        raise Refused("invalid", "must be the next of the page before")
+    return value
+
+
 RULES: Final[Mapping[type[Body | Query], Rules]] = MappingProxyType(
     {
         SignUp: {
@@ -245,7 +257,7 @@ RULES: Final[Mapping[type[Body | Query], Rules]] = MappingProxyType(
         NewComment: {"body": text.comment_body, "parent": text.decimal_id},
         CommentEdit: {"body": text.comment_body},
         ListPosts: {"tag": text.plain, "author": text.plain, "before": text.decimal_id},
-        ListComments: {"parent": text.decimal_id, "after": text.plain},
+        ListComments: {"parent": text.decimal_id, "after": _page_mark},
     }
 )
 """What the texts of bodies and queries must be, beyond their types."""

@@ -6,7 +6,7 @@ from urllib.parse import quote
 from aiohttp import hdrs, web
 from msgspec import UnsetType
 
-from protocol import requests
+from protocol import requests, text
 from protocol.accounts import (
     AccountView,
     CreateAccount,
@@ -157,7 +157,7 @@ class Accounts:
         return no_content()
 
     async def read_user(self, call: Call) -> web.Response:
-        number = await self._backend.resolve("handle", call.path("handle").lower())
+        number = await self._backend.resolve("handle", call.path("handle", text.handle, "account_not_found"))
         if number is None:
             raise Refused("account_not_found")
         account: AccountView = await self._ask(ReadAccount(account=number), call.by)

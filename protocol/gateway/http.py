@@ -48,24 +48,27 @@ class Call(Struct, frozen=True, kw_only=True):
     @property
     def post(self) -> str:
         """The post in the path. Raises ``Refused("post_not_found")`` for what is no id."""
-        return self._path_id("id", "post_not_found")
+        return self.path("id", text.decimal_id, "post_not_found")
 
     @property
     def comment(self) -> str:
-        return self._path_id("comment", "comment_not_found")
+        return self.path("comment", text.decimal_id, "comment_not_found")
 
-    def path(self, name: str) -> str:
-        return self.request.match_info[name]
+    @property
+    def kind(self) -> str:
+        """The kind of reaction in the path."""
+        return self.path("kind", text.plain, "unknown_reaction")
+
+    def path(self, name: str, rule: Callable[[str], str], code: str) -> str:
+        """A part of the path; one that cannot be the name of anything is refused by ``code``."""
+        try:
+            return rule(self.request.match_info[name])
+        except Refused:
+            raise Refused(code) from None
 
     async def ask_post(self, command: Command) -> Answer:
         """Ask the post in the path, in the name of who asks."""
         return await self.backend.ask(f"post:{self.post}", command, self.by, self.op if command.writes else None)
-
-    def _path_id(self, name: str, code: str) -> str:
-        try:
-            return text.decimal_id(self.request.match_info[name])
-        except Refused:
-            raise Refused(code) from None
 
 
 Handler = Callable[[Call], Awaitable[web.StreamResponse]]

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from aiohttp import hdrs, web
 from msgspec import UNSET, Raw
 
-from protocol import requests
+from protocol import requests, text
 from protocol.commands import (
     ANONYMOUS,
     TITLE_CHARS_MAX,
@@ -74,7 +74,7 @@ class Posts:
         return _shown(call, await call.ask_post(ReadPost(post=call.post)))
 
     async def read_by_slug(self, call: Call) -> web.Response:
-        post_id = await self._backend.resolve("slug", call.path("slug"))
+        post_id = await self._backend.resolve("slug", call.path("slug", text.plain, "post_not_found"))
         if post_id is None:
             raise Refused("post_not_found")
         return _shown(call, await self._read(post_id, call.by))

@@ -22,17 +22,17 @@ class Reactions:
         }
 
     async def react(self, call: Call) -> web.Response:
-        return answer(await call.ask_post(React(post=call.post, kind=call.path("kind"), on=True)))
+        return answer(await call.ask_post(React(post=call.post, kind=call.kind, on=True)))
 
     async def unreact(self, call: Call) -> web.Response:
-        return answer(await call.ask_post(React(post=call.post, kind=call.path("kind"), on=False)))
+        return answer(await call.ask_post(React(post=call.post, kind=call.kind, on=False)))
 
     async def react_to_comment(self, call: Call) -> web.Response:
-        command = React(post=call.post, kind=call.path("kind"), on=True, comment=call.comment)
+        command = React(post=call.post, kind=call.kind, on=True, comment=call.comment)
         return answer(await call.ask_post(command))
 
     async def unreact_to_comment(self, call: Call) -> web.Response:
-        command = React(post=call.post, kind=call.path("kind"), on=False, comment=call.comment)
+        command = React(post=call.post, kind=call.kind, on=False, comment=call.comment)
         return answer(await call.ask_post(command))
 
     async def applaud(self, call: Call) -> web.Response:

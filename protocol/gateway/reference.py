@@ -1,5 +1,6 @@
 """The description of the interface: as OpenAPI for programs, and as one readable page for people."""
 
+import asyncio
 import base64
 import hashlib
 import json
@@ -7,7 +8,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from html import escape
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import msgspec
 from aiohttp import ETag, hdrs, web
@@ -27,28 +28,55 @@ _OP: Final = {"type": "string", "minLength": 1, "maxLength": 128}
 Json = Mapping[str, Any]
 
 
+class Description(NamedTuple):
+    """What is served, ready to be sent."""
+
+    document: bytes
+    page: bytes
+    policy: str
+    """The page's Content-Security-Policy."""
+    tag: str
+
+
+class Reference:
+    """Serves the description. It is made when it is first asked for, off the loop: it takes a tenth of a second."""
+
+    def __init__(self, version: str) -> None:
+        self._version = version
+        self._made: Description | None = None
+
+    async def document(self, request: web.Request) -> web.Response:
+        made = await self._description()
+        return _answer(request, made.document, "application/json", made.tag)
+
+    async def page(self, request: web.Request) -> web.Response:
+        made = await self._description()
+        response = _answer(request, made.page, "text/html", made.tag)
+        response.charset = "utf-8"
+        response.headers["Content-Security-Policy"] = made.policy
+        return response
+
+    async def _description(self) -> Description:
+        if self._made is None:
+            self._made = await asyncio.to_thread(describe, self._version)
+        return self._made
+
+
 def add_reference(app: web.Application, version: str) -> None:
-    """Serve the description; it is made once, now."""
+    reference = Reference(version)
+    app.router.add_get(OPENAPI_PATH, reference.document)
+    app.router.add_get(REFERENCE_PATH, reference.page)
+
+
+def describe(version: str) -> Description:
+    """Make both forms of the description."""
     schemas = Schemas()
     document = openapi(ENDPOINTS, version, schemas)
     encoded = msgspec.json.encode(document)
     style = (PARTS / "style.css").read_text(encoding="utf-8")
     wire = (PARTS / "wire.html").read_text(encoding="utf-8").replace("{{rpcs}}", _rpcs(schemas))
     page = reference_page(document, style, wire).encode()
-    policy = _policy(style)
-    tag = hashlib.blake2b(page + encoded, digest_size=8).hexdigest()
-
-    async def description(request: web.Request) -> web.Response:
-        return _answer(request, encoded, "application/json", tag)
-
-    async def reference(request: web.Request) -> web.Response:
-        response = _answer(request, page, "text/html", tag)
-        response.charset = "utf-8"
-        response.headers["Content-Security-Policy"] = policy
-        return response
-
-    app.router.add_get(OPENAPI_PATH, description)
-    app.router.add_get(REFERENCE_PATH, reference)
+    return Description(encoded, page, _policy(style), hashlib.blake2b(page + encoded, digest_size=8).hexdigest())
 
 
 def _answer(request: web.Request, body: bytes, media_type: str, tag: str) -> web.Response:

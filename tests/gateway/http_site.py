@@ -1,5 +1,6 @@
 """The whole gateway on a real port, over real actors and a store in memory: what the tests of HTTP talk to."""
 
+import io
 import itertools
 import secrets
 import time
@@ -93,7 +94,11 @@ class Api:
         if data is not None:
             sent.setdefault("Content-Type", "application/json")
         async with self._client.request(
-            method, self.url + path, data=data, headers=sent, allow_redirects=False
+            method,
+            self.url + path,
+            data=None if data is None else io.BytesIO(data),
+            headers=sent,
+            allow_redirects=False,
         ) as response:
             return Answer(response.status, response.headers, await response.read())
 
