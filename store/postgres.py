@@ -100,12 +100,8 @@ async def open_postgres(url: str, *, pool_size: int = 8) -> AsyncIterator["Postg
         StoreMismatch: The database is not one this program may use, or not at ``url``.
         StoreUnavailable: Nothing answers there.
     """
-    connection = await _first_connection(url)
-    try:
-        with _translated():
-            await _check_schema(connection)
-    finally:
-        connection.terminate()
+    async with _first_connection(url) as connection:
+        await _check_schema(connection)
     with _translated():
         pool = await asyncpg.create_pool(
             url,
@@ -133,13 +129,12 @@ async def migrate(url: str, *, epoch: str, secret: bytes) -> None:
         StoreMismatch: The database is not one this program may use, or not at ``url``.
         StoreUnavailable: Nothing answers there, or another migration takes more than ten minutes.
     """
-    connection = await _first_connection(url)
-    try:
-        with _translated():
-            async with asyncio.timeout(MIGRATION_TIMEOUT_S), connection.transaction():
-                await _apply_migrations(connection, epoch, secret)
-    finally:
-        connection.terminate()
+    async with (
+        _first_connection(url) as connection,
+        asyncio.timeout(MIGRATION_TIMEOUT_S),
+        connection.transaction(),
+    ):
+        await _apply_migrations(connection, epoch, secret)
 
 
 async def _apply_migrations(connection: Connection, epoch: str, secret: bytes) -> None:
@@ -186,7 +181,8 @@ def _known_migrations() -> dict[int, Path]:
     return {int(path.name.partition("_")[0]): path for path in sorted(_MIGRATIONS.glob("*.sql"))}
 
 
-async def _first_connection(url: str) -> OwnConnection:
+@asynccontextmanager
+async def _first_connection(url: str) -> AsyncIterator[OwnConnection]:
     """A connection at start, where what is wrong with ``url`` is the operator's to mend, not worth a retry."""
     try:
         connection = await _connect(url)
@@ -194,13 +190,15 @@ async def _first_connection(url: str) -> OwnConnection:
         raise StoreMismatch(f"The database cannot be opened: {error}") from error
     except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
         raise StoreUnavailable(f"The database cannot be reached: {error}") from error
-    version = connection.get_server_version()
-    if version.major < POSTGRES_MAJOR_MIN:
+    try:
+        with _translated():
+            major = connection.get_server_version().major
+            if major < POSTGRES_MAJOR_MIN:
+                raise StoreMismatch(f"The database is Postgres {major}: {POSTGRES_MAJOR_MIN} or newer is needed.")
+            yield connection
+            await connection.close(timeout=CONNECT_TIMEOUT_S)
+    finally:
         connection.terminate()
-        raise StoreMismatch(
-            f"The database server is Postgres {version.major}: {POSTGRES_MAJOR_MIN} or newer is needed."
-        )
-    return connection
 
 
 async def _connect(url: str) -> OwnConnection:
