@@ -198,7 +198,7 @@ _COMMENTS = (
     ),
     Endpoint(
         method="PATCH", path="/v1/posts/{id}/comments/{comment}", name="edit_comment", subject="Comments",
-        summary="Rewrite one's comment, for 15 minutes; a moderator at any time.",
+        summary="Rewrite one's comment, for 15 minutes.",
         who="writer", body=requests.CommentEdit, answer=views.CommentView, takes_operation=True,
         errors=(*_NO_COMMENT, "not_author", "edit_window_over", *_BAD_COMMENT),
     ),
