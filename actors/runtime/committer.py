@@ -6,7 +6,7 @@ There is no timer: a quiet worker commits each command at once, a busy one thous
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from actors.runtime.activation import Activation, Envelope, Taken
 from actors.runtime.env import Env
@@ -30,6 +30,14 @@ CONSTRAINTS = {
 }
 
 Rows = dict[tuple[type[Row], tuple[Any, ...]], Row | None]
+
+
+class Written(NamedTuple):
+    """What came of a batch: of each slot the new head, or None if it was fenced; and the messages that it sends."""
+
+    heads: dict[int, int | None]
+    fences: dict[int, Fence]
+    outbox: dict[Activation, list[OutboxRow]]
 
 
 class Host(Protocol):
@@ -132,7 +140,7 @@ class Committer:
     async def _write(self, activations: Sequence[Activation], loose: dict[int, Rows]) -> None:
         writing = [(activation, activation.take()) for activation in activations if activation.dirty]
         try:
-            heads, outbox = await self._commit(writing, loose)
+            written = await self._commit(writing, loose)
         except StoreRefused:
             for slot, rows in loose.items():
                 self.enqueue_rows(slot, rows)
@@ -142,30 +150,25 @@ class Committer:
             self._lost([activation for activation, _ in writing], "unknown")
             self._ownership.lose({*(activation.slot for activation, _ in writing), *loose})
         else:
-            self._settle(writing, heads, outbox)
+            self._settle(writing, written)
 
-    def _settle(
-        self,
-        writing: Sequence[tuple[Activation, Taken]],
-        heads: dict[int, int | None],
-        outbox: dict[Activation, list[OutboxRow]],
-    ) -> None:
-        fenced = [slot for slot, head in heads.items() if head is None]
-        for slot, head in heads.items():
+    def _settle(self, writing: Sequence[tuple[Activation, Taken]], written: Written) -> None:
+        for slot, head in written.heads.items():
             if head is not None:
-                self._ownership.committed(slot, head)
+                self._ownership.committed(slot, written.fences[slot].epoch, head)
         for activation, taken in writing:
-            if heads.get(activation.slot) is None or not self._owned(activation):
+            if written.heads.get(activation.slot) is None or not self._owned(activation):
                 self.host.drop(activation, "fenced")
             else:
-                self.host.durable(activation, taken, outbox.get(activation, ()))
-        if fenced:
-            self._metrics.fenced.inc(len(fenced))
-            self._ownership.lose(fenced)
+                self.host.durable(activation, taken, written.outbox.get(activation, ()))
+        fenced = [slot for slot, head in written.heads.items() if head is None]
+        self._metrics.fenced.inc(len(fenced))
+        # A slot that was claimed anew while this commit travelled is not lost again.
+        lost = [slot for slot in fenced if self._ownership.owns(slot, written.fences[slot].epoch)]
+        if lost:
+            self._ownership.lose(lost)
 
-    async def _commit(
-        self, writing: Sequence[tuple[Activation, Taken]], loose: dict[int, Rows]
-    ) -> tuple[dict[int, int | None], dict[Activation, list[OutboxRow]]]:
+    async def _commit(self, writing: Sequence[tuple[Activation, Taken]], loose: dict[int, Rows]) -> Written:
         """One transaction, without the activations whose slot is not ours any more."""
         fences: dict[int, Fence] = {}
         writes: dict[type[Row], dict[tuple[int, tuple[Any, ...]], Row | None]] = {}
@@ -201,13 +204,13 @@ class Committer:
                 for (row_type, identity), row in rows.items():
                     writes.setdefault(row_type, {})[slot, identity] = row
         if not fences:
-            return {}, outbox
-        return await self._timed(Batch(worker=self._ownership.worker, fences=fences, writes=writes)), outbox
+            return Written({}, fences, outbox)
+        heads = await self._timed(Batch(worker=self._ownership.worker, fences=fences, writes=writes))
+        return Written(heads, fences, outbox)
 
     def _owned(self, activation: Activation) -> bool:
         """Whether its slot is ours by the very claim under which it was loaded."""
-        claim = self._ownership.slots.get(activation.slot)
-        return claim is not None and claim.epoch == activation.epoch
+        return self._ownership.owns(activation.slot, activation.epoch)
 
     async def _timed(self, batch: Batch) -> dict[int, int | None]:
         self._metrics.batch_rows.observe(sum(len(images) for images in batch.writes.values()))
@@ -237,14 +240,14 @@ class Committer:
             return
         for half in (writing[: len(writing) // 2], writing[len(writing) // 2 :]):
             try:
-                heads, outbox = await self._commit(half, {})
+                written = await self._commit(half, {})
             except StoreRefused:
                 await self._isolate(half)
             except StoreUnavailable:
                 self._lost([activation for activation, _ in half], "unknown")
                 self._ownership.lose({activation.slot for activation, _ in half})
             else:
-                self._settle(half, heads, outbox)
+                self._settle(half, written)
 
     async def _replay(self, activation: Activation) -> None:
         """Begin the activation anew and decide its commands again: later ones may have built on the culprit."""
@@ -274,14 +277,14 @@ class Committer:
             return activation
         taken = activation.take()
         try:
-            heads, outbox = await self._commit([(activation, taken)], {})
+            written = await self._commit([(activation, taken)], {})
         except StoreUnavailable:
             self._lost([activation], "unknown")
             self._ownership.lose({activation.slot})
             return None
         except StoreRefused as refusal:
             return await self._halve(activation, envelopes, refusal)
-        self._settle([(activation, taken)], heads, outbox)
+        self._settle([(activation, taken)], written)
         return None if activation.gone else activation
 
     async def _halve(

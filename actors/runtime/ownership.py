@@ -14,6 +14,8 @@ from store.base import Claim, Store, StoreUnavailable
 log = logging.getLogger("plaudit.ownership")
 
 RETRY_S = 0.2
+RETIRE_TIMEOUT_S = 1.0
+"""A store that hangs does not hold up the end: the lease ends by itself."""
 
 
 class OwnedByAnother(Exception):
@@ -65,14 +67,19 @@ class Ownership:
                 with suppress(asyncio.CancelledError):
                     await task
         self.lease.lost()
-        with suppress(StoreUnavailable):
-            await self._store.retire(self.worker)
+        with suppress(StoreUnavailable, TimeoutError):
+            async with asyncio.timeout(RETIRE_TIMEOUT_S):
+                await self._store.retire(self.worker)
 
-    def committed(self, slot: int, head: int) -> None:
-        """A commit has raised the head of ``slot``."""
+    def committed(self, slot: int, epoch: int, head: int) -> None:
+        """A commit under the claim ``epoch`` has raised the head of ``slot``."""
+        if self.owns(slot, epoch):
+            self.slots[slot] = Claim(epoch, head)
+
+    def owns(self, slot: int, epoch: int) -> bool:
+        """Whether ``slot`` is ours, by the very claim ``epoch``."""
         claim = self.slots.get(slot)
-        if claim is not None:
-            self.slots[slot] = claim._replace(head=head)
+        return claim is not None and claim.epoch == epoch
 
     def lose(self, slots: Iterable[int]) -> None:
         """These slots are another's, or it is not known what was written: claim again before anything is loaded."""

@@ -185,6 +185,18 @@ class Registry:
 
     def _open(self, activation: Activation, outcome: Outcome) -> None:
         """The gate is open for one envelope."""
+        try:
+            self._publish(activation, outcome)
+        except Exception:
+            # It is durable, whatever becomes of its publication: who wrote it is told so.
+            log.exception("%s could not publish", activation.key)
+        self._metrics.gate_s.observe(self._env.monotonic() - outcome.envelope.at)
+        if isinstance(outcome.answer, Fetch):
+            self._tasks.spawn(self._fetch(activation, outcome.envelope, outcome.answer), f"fetch {activation.key}")
+        else:
+            self.reply(outcome.envelope, outcome.answer)
+
+    def _publish(self, activation: Activation, outcome: Outcome) -> None:
         for publication in outcome.publications:
             self._hub.publish(activation.key, publication.offset, publication.encode)
         for event in outcome.events:
@@ -193,11 +205,6 @@ class Registry:
         if activation.views_flush_due:
             assert activation.actor is not None
             self._hub.viewed(activation.key, activation.actor.views())
-        self._metrics.gate_s.observe(self._env.monotonic() - outcome.envelope.at)
-        if isinstance(outcome.answer, Fetch):
-            self._tasks.spawn(self._fetch(activation, outcome.envelope, outcome.answer), f"fetch {activation.key}")
-        else:
-            self.reply(outcome.envelope, outcome.answer)
 
     def reply(self, envelope: Envelope, answer: Any) -> None:
         if envelope.answered:
@@ -263,8 +270,7 @@ class Registry:
         while True:
             claim = await self._ownership.owned(activation.slot)
             actor, loaded = await (self._load_post(number) if kind == "post" else self._load_user(number))
-            now = self._ownership.slots.get(activation.slot)
-            if now is not None and now.epoch == claim.epoch:
+            if self._ownership.owns(activation.slot, claim.epoch):
                 break
         activation.loaded(actor, loaded, claim.epoch)
         self._metrics.activations.inc()
@@ -296,6 +302,8 @@ class Registry:
             envelope = activation.mailbox.popleft()
             if self._env.monotonic() - envelope.at > MAILBOX_AGE_S:
                 self.reply(envelope, Overloaded("the command waited too long"))
+            elif not self._ownership.held():
+                self.reply(envelope, Unavailable())
             else:
                 self._handle(activation, envelope)
         if activation.actor is not None and not activation.actor.exists and activation.settled:
@@ -375,8 +383,7 @@ class Registry:
         return fresh
 
     def reopen(self, activation: Activation) -> None:
-        claim = self._ownership.slots.get(activation.slot)
-        if claim is None or claim.epoch != activation.epoch:
+        if not self._ownership.owns(activation.slot, activation.epoch):
             self.drop(activation, "slot lost")
         elif activation.phase is Phase.REPLAYING:
             self._opened(activation)
