@@ -270,7 +270,7 @@ def test_a_child_of_root_can_run_what_lies_in_a_private_directory(tmp_path: Path
     program.write_text("#!/bin/sh\nid -u\n")
     program.chmod(0o755)
     # Postgres asks access() before it runs a program, which regards less than running it does.
-    command = ["/bin/sh", "-c", 'test -x "$0" && exec "$0"', program]
+    command = ["/bin/sh", "-c", 'test -x "$0" && exec "$0"', str(program)]
     setup = child_setup(User(65534, 65534), signal.SIGKILL)
     done = subprocess.run(command, cwd="/", stdout=subprocess.PIPE, text=True, check=True, preexec_fn=setup)
     assert done.stdout == "65534\n"
