@@ -78,6 +78,9 @@ class SseEndpoint:
                 too many of an address.
         """
         sockets = self._sockets
+        if request.method != hdrs.METH_GET:
+            # aiohttp gives every GET a HEAD.
+            raise Refused("method_not_allowed")
         sockets.origins.check(request)
         key = _key(request)
         since = _cursor(request)

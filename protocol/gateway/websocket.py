@@ -11,7 +11,7 @@ from collections.abc import Coroutine, Sequence
 from functools import partial
 from typing import Any, Final, Literal
 
-from aiohttp import WSMsgType, hdrs, web
+from aiohttp import WSMsgType, web
 from aiohttp.abc import AbstractStreamWriter
 
 from protocol import session as conversation
@@ -64,10 +64,8 @@ class WebSocketEndpoint:
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """One conversation, from the handshake to its end. Raises ``Refused("origin_not_allowed")``."""
         self._sockets.origins.check(request)
-        offered = request.headers.get(hdrs.SEC_WEBSOCKET_PROTOCOL, "")
         response: web.WebSocketResponse[Literal[False]] = web.WebSocketResponse(
-            # What a client offers that is not spoken here is left unanswered, as RFC 6455 has it.
-            protocols=[SUBPROTOCOL] if SUBPROTOCOL in offered else [],
+            protocols=[SUBPROTOCOL],
             compress=False,
             # aiohttp refuses a message of this size, too.
             max_msg_size=self._sockets.settings.frame_bytes_max + 1,

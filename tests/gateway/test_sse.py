@@ -132,6 +132,11 @@ async def test_a_browser_that_comes_back_with_a_used_ticket_reads_as_anyone_may(
         assert sink.by.id == 0
 
 
+async def test_a_stream_has_no_head() -> None:
+    async with serving() as site, httpx.AsyncClient(timeout=5) as client:
+        assert (await client.head(f"{site.url}/v1/posts/1/events")).status_code == 405
+
+
 async def test_an_address_has_only_so_many_streams() -> None:
     async with serving(connections_per_address_max=1) as site, listening(site):
         assert await refusal(site, "/v1/posts/1/events") == (429, "too_many_requests")

@@ -3,6 +3,8 @@
 import asyncio
 import json
 import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import aiohttp
@@ -535,27 +537,52 @@ async def test_a_client_that_goes_away_leaves_nothing_subscribed() -> None:
         assert not stream.subscriptions
 
 
-async def test_a_client_that_does_not_answer_the_close_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("protocol.gateway.websocket.CLOSE_GRACE_S", 0.05)
-    async with serving() as site:
-        raw = socket.create_connection(("127.0.0.1", site.port))
+@asynccontextmanager
+async def unread(site: Site) -> AsyncIterator[socket.socket]:
+    """A client that has shaken hands and then does nothing by itself."""
+    with socket.socket() as raw:
+        raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         raw.setblocking(False)
         loop = asyncio.get_running_loop()
+        await loop.sock_connect(raw, ("127.0.0.1", site.port))
         handshake = (
             b"GET /connection/websocket HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
             b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: MDEyMzQ1Njc4OWFiY2RlZg==\r\n\r\n"
         )
         await loop.sock_sendall(raw, handshake)
         assert (await loop.sock_recv(raw, 4096)).startswith(b"HTTP/1.1 101")
-        while not len(site.sockets.connections):
-            await asyncio.sleep(0)
-        [connection] = site.sockets.connections._live
-        connection.close(3503, "disconnected")
-        received = b""
-        try:
-            while part := await asyncio.wait_for(loop.sock_recv(raw, 4096), 5):
-                received += part
-        except ConnectionResetError:
-            pass
-        assert received == b"\x88\x0e\x0d\xafdisconnected"
-        raw.close()
+        yield raw
+
+
+async def test_a_client_that_does_not_answer_the_close_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("protocol.gateway.websocket.CLOSE_GRACE_S", 0.05)
+    loop = asyncio.get_running_loop()
+    async with serving(limits=Limits(connect_timeout_s=0.05)) as site, unread(site) as raw:
+        assert await loop.sock_recv(raw, 4096) == b"\x88\x07\x0d\xaestale"
+        with suppress(ConnectionResetError):
+            assert await asyncio.wait_for(loop.sock_recv(raw, 4096), 5) == b""
+
+
+async def test_a_client_that_takes_no_replies_is_read_no_further_and_then_cut_off(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("protocol.gateway.websocket.CLOSE_GRACE_S", 0.05)
+    monkeypatch.setattr("protocol.gateway.websocket.DRAIN_TIMEOUT_S", 0.2)
+    loop = asyncio.get_running_loop()
+    async with serving() as site, unread(site) as raw:
+        site.backend.answers["post.get"] = "x" * 500_000
+        await loop.sock_sendall(raw, masked({"id": 1, "connect": {}}))
+        read = {"id": 2, "rpc": {"method": "post.get", "data": {"post": "1"}}}
+        for _ in range(50):
+            await loop.sock_sendall(raw, masked(read))
+            await asyncio.sleep(0.005)
+        assert 0 < len(site.backend.asked) < 20
+        while len(site.sockets.connections):
+            await asyncio.sleep(0.01)
+
+
+def masked(command: Any) -> bytes:
+    """A text frame as clients send it, with the mask that changes nothing."""
+    payload = json.dumps(command).encode()
+    assert len(payload) < 126
+    return bytes([0x81, 0x80 | len(payload), 0, 0, 0, 0]) + payload
