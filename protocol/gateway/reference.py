@@ -51,8 +51,7 @@ class Reference:
 
     async def page(self, request: web.Request) -> web.Response:
         made = await self._description()
-        response = _answer(request, made.page, "text/html", made.tag)
-        response.charset = "utf-8"
+        response = _answer(request, made.page, "text/html; charset=utf-8", made.tag)
         response.headers["Content-Security-Policy"] = made.policy
         return response
 
@@ -81,7 +80,8 @@ def describe(version: str) -> Description:
 
 def _answer(request: web.Request, body: bytes, media_type: str, tag: str) -> web.Response:
     known = any(etag.value == tag for etag in request.if_none_match or ())
-    response = web.Response(status=304) if known else web.Response(body=body, content_type=media_type)
+    headers = {hdrs.CONTENT_TYPE: media_type}
+    response = web.Response(status=304) if known else web.Response(body=body, headers=headers)
     response.etag = ETag(tag, is_weak=True)
     response.headers[hdrs.CACHE_CONTROL] = "no-cache"
     return response
