@@ -31,6 +31,7 @@ log = logging.getLogger("plaudit.node")
 START_PATIENCE_S = 5.0
 """For so long a start waits for the lease of a worker that ended badly."""
 FLUSH_TIMEOUT_S = 2.0
+FIND_RETRY_S = 1.0
 
 
 class Node:
@@ -101,17 +102,19 @@ class Node:
         meta = await store.meta()
         self = cls(store, env, policy, metrics, node=node, epoch=meta.epoch)
         await self._ownership.start(patience_s=START_PATIENCE_S)
+        forgotten = self._outbox.forget(self._ownership.slots)
         self._committer.start(self._registry)
         self._alarms.start()
         self._registry.start()
         try:
-            self._outbox.add(await store.outbox(list(self._ownership.slots)))
+            self._outbox.found(forgotten, await store.outbox(list(forgotten)))
             yield self
         finally:
             await self._stop()
 
     async def _stop(self) -> None:
         self._closing = True
+        self._outbox.forget(self._ownership.slots)
         await self._alarms.stop()
         await self._hub.stop()
         self._registry.close()
@@ -172,19 +175,21 @@ class Node:
 
     def _slots_lost(self, slots: Iterable[int]) -> None:
         lost = set(slots)
-        self._outbox.forget(lost)
+        forgotten = self._outbox.forget(lost)
         self._registry.slots_lost(lost)
-        self._tasks.spawn(self._find_messages(lost), "outbox")
+        self._tasks.spawn(self._find_messages(forgotten), "outbox")
 
-    async def _find_messages(self, slots: set[int]) -> None:
+    async def _find_messages(self, forgotten: dict[int, int]) -> None:
         """Once the slots are ours again: their unacknowledged messages."""
-        for slot in slots:
+        for slot in forgotten:
             await self._ownership.owned(slot)
-        try:
-            self._outbox.add(await self._store.outbox(list(slots)))
-        except StoreUnavailable as error:
-            log.warning("messages not read: %s", error)
-            self._tasks.spawn(self._find_messages(slots), "outbox")
+        while True:
+            try:
+                self._outbox.found(forgotten, await self._store.outbox(list(forgotten)))
+                return
+            except StoreUnavailable as error:
+                log.warning("messages not read: %s", error)
+                await asyncio.sleep(FIND_RETRY_S)
 
 
 def _ignore(answer: Any) -> None:

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Protocol
 
@@ -51,21 +51,41 @@ class Outbox:
         self._delivered = delivered
         self._pending: dict[tuple[int, str], deque[OutboxRow]] = {}
         self._in_flight: set[tuple[int, str]] = set()
+        self._unread: dict[int, list[OutboxRow]] = {}
+        """Slots whose messages are to be read from the store, and what they sent meanwhile."""
+        self._times_forgotten: Counter[int] = Counter()
 
     def add(self, rows: Iterable[OutboxRow]) -> None:
         """Messages that are durable now, by rising id within a slot; those known already are passed over."""
         for row in rows:
+            if row.slot in self._unread:
+                # If it overtook an older one, the receiver's mark would pass that one over for ever.
+                self._unread[row.slot].append(row)
+                continue
             lane = (row.slot, row.receiver)
             pending = self._pending.setdefault(lane, deque())
             if not pending or row.id > pending[-1].id:
                 pending.append(row)
             self._send(lane)
 
-    def forget(self, slots: Iterable[int]) -> None:
-        """The slots are not ours: their owner finds the messages in the store."""
+    def forget(self, slots: Iterable[int]) -> dict[int, int]:
+        """The slots are not ours, or not any more what we know of them; nothing of them is sent until ``found``.
+
+        Returns what ``found`` takes.
+        """
         lost = set(slots)
         for lane in [lane for lane in self._pending if lane[0] in lost]:
             del self._pending[lane]
+        for slot in lost:
+            self._unread.setdefault(slot, [])
+            self._times_forgotten[slot] += 1
+        return {slot: self._times_forgotten[slot] for slot in lost}
+
+    def found(self, forgotten: dict[int, int], rows: Iterable[OutboxRow]) -> None:
+        """``rows`` is what the store holds of ``forgotten``; a slot that was lost again since waits for the next."""
+        read = {slot for slot, times in forgotten.items() if self._times_forgotten[slot] == times}
+        sent = [row for slot in read for row in self._unread.pop(slot, ())]
+        self.add(sorted((*(row for row in rows if row.slot in read), *sent), key=lambda row: row.id))
 
     def _send(self, lane: tuple[int, str]) -> None:
         pending = self._pending.get(lane)

@@ -159,8 +159,11 @@ class Rig:
         assert isinstance(page, CommentPage)
         return page
 
+    async def comments(self, by: Person = BOB, post: int = POST) -> list[dict[str, Any]]:
+        return [msgspec.json.decode(node.comment) for node in (await self.page(by, post)).comments]
+
     async def bodies(self, by: Person = BOB, post: int = POST) -> list[str]:
-        return [comment["body"] for comment in decoded(await self.page(by, post))]
+        return [comment["body"] for comment in await self.comments(by, post)]
 
     async def read_post(self, by: Person = BOB, post: int = POST) -> PostView:
         view = await self.ask(ReadPost(post=str(post)), by)
@@ -185,10 +188,6 @@ class Rig:
         """Let everything happen that needs no time."""
         for _ in range(50):
             await asyncio.sleep(0)
-
-
-def decoded(page: CommentPage) -> list[dict[str, Any]]:
-    return [msgspec.json.decode(node.comment) for node in page.comments]
 
 
 def say(body: str, *, post: int = POST, parent: str | None = None) -> CreateComment:
