@@ -1,6 +1,6 @@
 """The one way in for what clients send: JSON to checked structs, the same for RPCs and for bodies of HTTP."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple, TypeVar
 
@@ -120,14 +120,10 @@ def decode_command(method: str, data: bytes | msgspec.Raw) -> Request:
     if call is None:
         raise Refused("method_not_found")
     decoded: Any = decode_json(call.wire, data or b"{}")
-    if call.command.writes:
-        op = decoded.op
-        command = call.command(**{name: getattr(decoded, name) for name in call.fields})
-    else:
-        op, command = None, decoded
+    op: str | None = decoded.op if call.command.writes else None
     if op is not None:
         text.in_field("op", text.operation_id, op)
-    command = checked(command, RULES[call.command])
+    command = call.command(**_kept(decoded, call.fields, RULES[call.command]))
     return Request(f"post:{command.post}", command, op)
 
 
@@ -142,15 +138,19 @@ def decode_body(kind: type[S], data: bytes, rules: Rules = MappingProxyType({}))
 
 def checked(value: S, rules: Rules) -> S:
     """``value`` with each field that has a rule as the rule returns it; None stays. Raises ``Refused``."""
-    changes = {}
-    for name, rule in rules.items():
+    return type(value)(**_kept(value, value.__struct_fields__, rules)) if rules else value
+
+
+def _kept(value: Struct, fields: Iterable[str], rules: Rules) -> dict[str, Any]:
+    kept = {}
+    for name in fields:
         given = getattr(value, name)
-        if given is None or given is msgspec.UNSET:
-            continue
-        kept = text.in_field(name, rule, given)
-        if kept is not given:
-            changes[name] = kept
-    return msgspec.structs.replace(value, **changes) if changes else value
+        rule = rules.get(name)
+        if rule is None or given is None or given is msgspec.UNSET:
+            kept[name] = given
+        else:
+            kept[name] = text.in_field(name, rule, given)
+    return kept
 
 
 def decode_json(kind: type[S], data: bytes | msgspec.Raw) -> S:

@@ -69,8 +69,7 @@ def _invisible(character: str) -> bool:
 
 def comment_body(text: str) -> str:
     """The Markdown of a comment, without the blank around it; refuses ``comment_empty`` and ``comment_too_long``."""
-    # The indentation of the first line has a meaning in Markdown.
-    body = _LEADING_BLANK_LINES.sub("", plain(text)).rstrip()
+    body = _without_blank_around(plain(text))
     if not visible(body):
         raise Refused("comment_empty")
     if len(body) > BODY_CHARS_MAX:
@@ -80,8 +79,12 @@ def comment_body(text: str) -> str:
 
 def post_body(text: str) -> str:
     """The Markdown of a post; it may be empty."""
-    body = _LEADING_BLANK_LINES.sub("", plain(text)).rstrip()
-    return _at_most(body, POST_BODY_CHARS_MAX)
+    return _at_most(_without_blank_around(plain(text)), POST_BODY_CHARS_MAX)
+
+
+def _without_blank_around(text: str) -> str:
+    # Not strip(): the indentation of the first line has a meaning in Markdown.
+    return (_LEADING_BLANK_LINES.sub("", text) if text[:1].isspace() else text).rstrip()
 
 
 def one_line(text: str) -> str:

@@ -8,7 +8,7 @@ from msgspec import Struct
 
 from protocol import text
 from protocol.commands import CreateComment, EditPost, PublishPost, React, ReadComments, Typing, View
-from protocol.decode import CALLS, RULES, Request, checked, decode_body, decode_command
+from protocol.decode import CALLS, RULES, Request, decode_body, decode_command
 from protocol.errors import Refused
 
 HI = CreateComment(post="7", body="hi")
@@ -106,8 +106,3 @@ def test_a_body_is_checked_by_the_rules_given() -> None:
     assert decode_body(Names, b'{"handle":" Ada "}', rules) == Names("ada")
     with pytest.raises(Refused, match="name: must not be empty"):
         decode_body(Names, b'{"handle":"ada","name":" "}', rules)
-
-
-def test_what_needs_no_change_is_returned_as_it_is() -> None:
-    command = CreateComment(post="1", body="hi")
-    assert checked(command, RULES[CreateComment]) is command
