@@ -190,7 +190,8 @@ class WebSocketConnection:
                 await self._perform(action)
             if self._in_flight >= IN_FLIGHT_MAX:
                 await self._wait_for_room()
-        await self._wait_for_drain()
+        if self._pipe.buffered_bytes():
+            await self._wait_for_drain()
 
     async def _wait_for_room(self) -> None:
         """Read no further until half of the commands in flight are answered; each has a deadline of its own."""
