@@ -50,6 +50,7 @@ from protocol.gateway.app import make_app
 from protocol.gateway.importing import import_wordpress, progress_bar, report_table, survey
 from protocol.gateway.options import Options, Parser, SettingsError, flag
 from protocol.gateway.pages import Site
+from protocol.gateway.runner import Runner
 from protocol.gateway.settings import GatewaySettings, Rate
 from protocol.wordpress import BrokenExport
 from store.base import Store, StoreMismatch, StoreUnavailable
@@ -308,11 +309,9 @@ def bound_socket(host: str, port: int) -> Iterator[socket.socket]:
 
 
 @asynccontextmanager
-async def listening(app: web.Application, listener: socket.socket, keepalive_s: float) -> AsyncIterator[None]:
+async def listening(app: web.Application, listener: socket.socket, settings: GatewaySettings) -> AsyncIterator[None]:
     """The gateway on its socket. On leaving nothing new is let in, and what is under way has a second to finish."""
-    runner = web.AppRunner(
-        app, access_log=None, shutdown_timeout=HANDLERS_TIMEOUT_S, keepalive_timeout=keepalive_s, handle_signals=False
-    )
+    runner = Runner(app, settings, shutdown_timeout=HANDLERS_TIMEOUT_S)
     await runner.setup()
     assert runner.server is not None
     try:
@@ -355,7 +354,7 @@ async def serve(settings: Settings, _: argparse.Namespace) -> None:
             ),
             version=VERSION,
         )
-        await stack.enter_async_context(listening(app, listener, gateway.header_timeout_s))
+        await stack.enter_async_context(listening(app, listener, gateway))
         announce(settings, listener)
         raise StartError(await database.ended())
 

@@ -162,6 +162,13 @@ class ReadChanges(Query, frozen=True, kw_only=True):
     limit: Annotated[int, Meta(ge=1, le=500)] = 100
 
 
+class StreamEvents(Query, frozen=True, kw_only=True):
+    last_event_id: Annotated[str, Meta(max_length=96)] | None = None
+    """The cursor, where the header of this name cannot be set."""
+    ticket: str | None = None
+    """In place of the Authorization header, which EventSource cannot send."""
+
+
 class Change(View, frozen=True):
     """One publication of a post's stream. ``offset`` is its place; without one it is volatile."""
 

@@ -81,7 +81,7 @@ _ACCOUNTS = (
         method="POST", path="/v1/sessions/refresh", name="refresh_session", subject="Accounts",
         summary="Exchange a refresh token for the next pair. For 30 s the token before gets the same pair again; "
         "any older one ends the session.",
-        body=requests.RefreshSession, answer=requests.SignedIn, costly=True, errors=("session_ended",),
+        body=requests.RefreshSession, answer=requests.SignedIn, errors=("session_ended",),
     ),
     Endpoint(
         method="DELETE", path="/v1/sessions/current", name="sign_out", subject="Accounts",
@@ -252,7 +252,18 @@ _REACTIONS = (
     ),
 )
 
+STREAMS: tuple[Endpoint, ...] = (
+    Endpoint(
+        method="GET", path="/v1/posts/{id}/events", name="stream_events", subject="Live",
+        summary="Everything that changes on the post, as Server-Sent Events: from now, or from the cursor in "
+        "Last-Event-ID. The data is a Publication; the id is the cursor; event: reset says reload.",
+        query=requests.StreamEvents, answer=str, media_type="text/event-stream", errors=_NO_POST,
+    ),
+)
+"""Described like the others, and served by what keeps them open."""
 # fmt: on
+
 ENDPOINTS: tuple[Endpoint, ...] = (*_ACCOUNTS, *_POSTS, *_COMMENTS, *_REACTIONS)
+"""What is asked and answered."""
 
 assert len({endpoint.name for endpoint in ENDPOINTS}) == len(ENDPOINTS), "two endpoints share a name"

@@ -71,6 +71,7 @@ def make_app(
         version=version,
     )
     revoked.session_ended = sockets.connections.end_session
+    revoked.account_ended = sockets.connections.end_account
 
     app = web.Application(client_max_size=settings.frame_bytes_max)
     Edge(origins, limits, proxies, HttpMetrics(registry), token_bytes=token_bytes, timer=timer).install(app)

@@ -22,6 +22,8 @@ class Revoked:
     def __init__(self, clock: Callable[[], float], access_ttl_s: int) -> None:
         self.session_ended: Callable[[str], None] = lambda session: None
         """Told of each session that ends."""
+        self.account_ended: Callable[[int], None] = lambda account: None
+        """Told of each account that is deleted."""
         self._clock = clock
         self._ttl_s = access_ttl_s
         self._until_s: dict[str, float] = {}
@@ -33,6 +35,7 @@ class Revoked:
 
     def add_account(self, account: int) -> None:
         self._add(f"account:{account}", None)
+        self.account_ended(account)
 
     def refuses(self, identity: Identity) -> bool:
         return f"session:{identity.session}" in self._until_s or f"account:{identity.person.id}" in self._until_s

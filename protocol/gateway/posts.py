@@ -23,7 +23,7 @@ from protocol.errors import DomainError, Refused
 from protocol.gateway.backend import Backend
 from protocol.gateway.http import Call, Handler, answer, next_link, no_content, tagged
 from protocol.gateway.names import claim, claim_first
-from protocol.gateway.origins import Origins
+from protocol.gateway.origins import Origins, host_of
 from protocol.pagekeys import Page, page_of
 from protocol.slugs import slug_candidates
 from protocol.times import unix_ms
@@ -179,7 +179,7 @@ class Posts:
         if origin is None and page.url is None:
             raise Refused("origin_not_allowed", "a page belongs to a site: an Origin or a url is needed")
         self._origins.check(request)
-        if page.url is not None and not self._origins.allows_page(page.url, request.host):
+        if page.url is not None and not self._origins.allows_page(page.url, host_of(request)):
             raise Refused("origin_not_allowed", "the page is on another site than those allowed")
 
     async def _make_page(self, page: Page, title: str | None) -> int:

@@ -17,7 +17,7 @@ from protocol.commands import PostCommand
 from protocol.decode import CALLS
 from protocol.errors import ERRORS
 from protocol.openapi import openapi
-from protocol.routes import ENDPOINTS
+from protocol.routes import ENDPOINTS, STREAMS
 from protocol.schemas import Schemas, plain_words
 
 PARTS: Final = Path(__file__).parent / "reference_page"
@@ -70,7 +70,7 @@ def add_reference(app: web.Application, version: str) -> None:
 def describe(version: str) -> Description:
     """Make both forms of the description."""
     schemas = Schemas()
-    document = openapi(ENDPOINTS, version, schemas)
+    document = openapi((*ENDPOINTS, *STREAMS), version, schemas)
     encoded = msgspec.json.encode(document)
     style = (PARTS / "style.css").read_text(encoding="utf-8")
     wire = (PARTS / "wire.html").read_text(encoding="utf-8").replace("{{rpcs}}", _rpcs(schemas))

@@ -33,14 +33,16 @@ _REQUEST_TIMEOUT: Final = (
 class Runner(web.AppRunner):
     """``web.AppRunner`` whose ``server`` makes the connections below."""
 
-    def __init__(self, app: web.Application, settings: GatewaySettings, **kwargs: Any) -> None:
+    def __init__(
+        self, app: web.Application, settings: GatewaySettings, *, shutdown_timeout: float = SHUTDOWN_S
+    ) -> None:
         super().__init__(
             app,
             keepalive_timeout=KEEPALIVE_S,
             lingering_time=LINGERING_S,
-            shutdown_timeout=SHUTDOWN_S,
+            shutdown_timeout=shutdown_timeout,
             access_log=None,
-            **kwargs,
+            handle_signals=False,
         )
         self._header_timeout_s = settings.header_timeout_s
 

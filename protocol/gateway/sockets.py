@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Final, Protocol
 
+from protocol.commands import Person
 from protocol.errors import FORCED, SHUTDOWN
 from protocol.gateway.addresses import Proxies, rate_key
 from protocol.gateway.backend import Backend
@@ -23,6 +24,8 @@ class Connection(Protocol):
 
     address: str
     """Where it comes from."""
+    by: Person
+    """Whose it is."""
     session: str | None
     """The signed-in device that it belongs to."""
 
@@ -69,6 +72,11 @@ class Connections:
     def end_session(self, session: str) -> None:
         """Close what belongs to a signed-in device that was signed out."""
         for connection in [each for each in self._live if each.session == session]:
+            connection.close(*FORCED)
+
+    def end_account(self, account: int) -> None:
+        """Close what belongs to an account that was deleted."""
+        for connection in [each for each in self._live if each.by.id == account]:
             connection.close(*FORCED)
 
     async def close_all(self, code: int, reason: str) -> None:

@@ -2,10 +2,12 @@
 
 import asyncio
 
+import aiohttp
 import msgspec
 import pytest
 
 from protocol.accounts import REFRESH_GRACE_MS
+from protocol.errors import FORCED
 from protocol.requests import SignedIn
 from store.rows import AccountRow, SessionRow
 from tests.gateway.http_site import HOST_SECRET, PASSWORD, Answer, Api, HttpSite, host_token, http_site
@@ -213,6 +215,21 @@ async def test_a_deleted_account_is_gone_with_its_tokens(api: Api) -> None:
     assert (await refreshed(api, ada.refresh_token)).code == "session_ended"
     assert (await api.call("GET", "/v1/users/ada")).code == "account_not_found"
     assert (await api.call("POST", "/v1/sessions", {"login": "ada", "password": PASSWORD})).code == "wrong_credentials"
+
+
+async def test_the_live_connections_of_who_signs_out_or_leaves_are_ended(site: HttpSite) -> None:
+    for path in ("/v1/sessions/current", "/v1/me"):
+        ada = await site.api.member()
+        async with (
+            aiohttp.ClientSession() as client,
+            client.ws_connect(f"{site.api.url}/connection/websocket") as socket,
+        ):
+            await socket.send_json({"id": 1, "connect": {"token": ada.access_token}})
+            assert "connect" in await socket.receive_json()
+            assert (await site.api.call("DELETE", path, token=ada.access_token)).status == 204
+            while (message := await socket.receive()).type != aiohttp.WSMsgType.CLOSE:
+                pass
+            assert message.data == FORCED[0]
 
 
 async def test_an_email_address_is_free_again_after_its_account(api: Api) -> None:

@@ -50,9 +50,10 @@ def test_sessions_that_ended_before_the_start_are_loaded_with_their_time() -> No
     assert not revoked.refuses(identity(1, "earlier"))
 
 
-def test_who_listens_is_told_of_each_session_that_ends() -> None:
-    told: list[str] = []
+def test_who_listens_is_told_of_what_ends() -> None:
+    told: list[str | int] = []
     revoked = Revoked(Hand(), TTL_S)
-    revoked.session_ended = told.append
+    revoked.session_ended = revoked.account_ended = told.append
     revoked.add_session("s1")
-    assert told == ["s1"]
+    revoked.add_account(7)
+    assert told == ["s1", 7]

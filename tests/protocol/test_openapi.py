@@ -8,10 +8,10 @@ import pytest
 
 from protocol.errors import ERRORS
 from protocol.openapi import openapi
-from protocol.routes import ENDPOINTS, Endpoint
+from protocol.routes import ENDPOINTS, STREAMS, Endpoint
 from protocol.schemas import Schemas
 
-DOCUMENT = openapi(ENDPOINTS, "1.2.3", Schemas())
+DOCUMENT = openapi((*ENDPOINTS, *STREAMS), "1.2.3", Schemas())
 
 
 def operation(endpoint: Endpoint) -> Any:
@@ -40,7 +40,7 @@ def test_every_reference_leads_to_a_schema() -> None:
     assert not dangling
 
 
-@pytest.mark.parametrize("endpoint", ENDPOINTS, ids=lambda endpoint: endpoint.name)
+@pytest.mark.parametrize("endpoint", [*ENDPOINTS, *STREAMS], ids=lambda endpoint: endpoint.name)
 def test_every_endpoint_says_what_it_takes_and_gives(endpoint: Endpoint) -> None:
     described = operation(endpoint)
     assert described["operationId"] == endpoint.name
@@ -52,7 +52,7 @@ def test_every_endpoint_says_what_it_takes_and_gives(endpoint: Endpoint) -> None
     assert ("content" in described["responses"][str(endpoint.status)]) == (endpoint.answer is not None)
 
 
-@pytest.mark.parametrize("endpoint", ENDPOINTS, ids=lambda endpoint: endpoint.name)
+@pytest.mark.parametrize("endpoint", [*ENDPOINTS, *STREAMS], ids=lambda endpoint: endpoint.name)
 def test_every_code_stands_at_its_status(endpoint: Endpoint) -> None:
     responses = operation(endpoint)["responses"]
     for code in endpoint.error_codes():
