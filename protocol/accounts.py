@@ -63,6 +63,7 @@ class EditAccount(UserCommand, frozen=True, kw_only=True):
     method = "account.edit"
     name: str | None = None
     url: str | None = None
+    """Empty: take it away."""
     role: Literal["member", "author", "moderator", "admin"] | None = None
     password_hash: str | None = None
 
