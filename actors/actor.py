@@ -131,6 +131,13 @@ class ReadHead(Command, frozen=True, kw_only=True):
     writes = False
 
 
+class ShowPost(Command, frozen=True, kw_only=True):
+    """The post as its stream shows it, also a draft or a deleted one. Answers ``PostView``."""
+
+    method = "show"
+    writes = False
+
+
 class Actor(Protocol):
     """A post or a user. ``decide`` changes nothing; only ``apply``, ``look`` and the ``provide`` methods do."""
 

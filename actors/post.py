@@ -23,6 +23,7 @@ from actors.actor import (
     ReadHead,
     RingAlarm,
     SessionSaved,
+    ShowPost,
     Viewed,
 )
 from actors.encoding import Encoder
@@ -175,6 +176,10 @@ class PostActor:
             case ReadHead():
                 self._readable(by)
                 return Decision(answer=lambda: self.head)
+            case ShowPost() if self._post is not None:
+                return Decision(answer=lambda: self._post_view(ANONYMOUS))
+            case ShowPost():
+                raise Refused("post_not_found")
             case ReadPost():
                 return self._read_post(by)
             case ReadComments():

@@ -19,7 +19,7 @@ from actors.runtime.env import Env
 from actors.runtime.metrics import Metrics
 from actors.runtime.tasks import Tasks
 from protocol.delivery import Form, Published, Sink
-from protocol.errors import SLOW
+from protocol.errors import SLOW, DomainError
 from protocol.views import Counters, CountersChanged, TypingChanged
 from store.base import StoreUnavailable
 
@@ -58,7 +58,7 @@ class Missed(NamedTuple):
 
 
 ReadMissed = Callable[[str, int], Awaitable[Missed]]
-"""Reads a page of (stream key, after offset) from the store. Raises ``StoreUnavailable``."""
+"""Reads a page of (stream key, after offset) from the store. Raises ``StoreUnavailable`` or ``DomainError``."""
 
 
 class StreamSubscription:
@@ -268,6 +268,8 @@ class Hub:
 
     def catch_up(self, subscription: StreamSubscription) -> None:
         """Bring a subscriber to where its stream is: at once from the ring if its socket is free, else by a task."""
+        if not subscription.open:
+            return
         subscription.live = False
         items = subscription.stream.after(subscription.position)
         if items is not None and len(items) <= PAGE_ROWS and subscription.sink.buffered_bytes() == 0:
@@ -305,7 +307,7 @@ class Hub:
         """One page from the store; False if it cannot be had now."""
         try:
             missed = await self._read_missed(subscription.stream.key, subscription.position)
-        except StoreUnavailable as error:
+        except (StoreUnavailable, DomainError) as error:
             log.warning("a resume waits for the store: %s", error)
             return False
         if subscription.open:

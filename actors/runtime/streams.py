@@ -7,13 +7,13 @@ from typing import Any, Protocol
 
 from msgspec import json
 
-from actors.actor import ReadHead
+from actors.actor import ReadHead, ShowPost
 from actors.encoding import Encoder
 from actors.keys import parse_key
 from actors.runtime.activation import Activation
 from actors.runtime.hub import PAGE_ROWS, Hub, Missed, StreamSubscription
 from actors.runtime.metrics import Metrics
-from protocol.commands import Command, Person, ReadPost, Typing
+from protocol.commands import Command, Person, Typing
 from protocol.cursor import Cursor
 from protocol.delivery import Attached, Published, Sink
 from protocol.errors import DomainError, Refused, Unavailable
@@ -130,7 +130,7 @@ class Streams:
         return [] if stream is None else [subscription.sink for subscription in stream.subscriptions]
 
     async def read_missed(self, key: str, after: int) -> Missed:
-        """One page of what changed, from the store."""
+        """One page of what changed, from the store. Raises ``StoreUnavailable`` or ``DomainError``."""
         _, post_id = parse_key(key)
         changes = await self._store.changes(post_id, after, rows_max=PAGE_ROWS, bytes_max=PAGE_BYTES)
         return Missed(await self._encode_changes(key, changes), changes.through)
@@ -143,7 +143,7 @@ class Streams:
             for written in changes.comments
         ]
         if changes.post is not None:
-            view = await self._ask(key, ReadPost(post=str(changes.post.id)))
+            view = await self._ask(key, ShowPost())
             items.append(Published(changes.post.changed_offset, self._encoder.post_changed(view)))
             items.sort(key=lambda item: item.offset or 0)
         return items
