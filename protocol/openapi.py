@@ -86,7 +86,8 @@ def _parameters(endpoint: Endpoint, schemas: Schemas) -> Iterator[Json]:
     if endpoint.query is not None:
         query = schemas.described(endpoint.query)
         for name, schema in query["properties"].items():
-            yield {"name": name, "in": "query", "required": name in query["required"], "schema": schema}
+            words = {"description": schema.pop("description")} if "description" in schema else {}
+            yield {"name": name, "in": "query", "required": name in query["required"], "schema": schema, **words}
     if endpoint.takes_operation:
         yield {
             "name": "Idempotency-Key",

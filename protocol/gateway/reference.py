@@ -73,8 +73,9 @@ def describe(version: str) -> Description:
     document = openapi((*ENDPOINTS, *STREAMS), version, schemas)
     encoded = msgspec.json.encode(document)
     style = (PARTS / "style.css").read_text(encoding="utf-8")
+    start = (PARTS / "start.html").read_text(encoding="utf-8")
     wire = (PARTS / "wire.html").read_text(encoding="utf-8").replace("{{rpcs}}", _rpcs(schemas))
-    page = reference_page(document, style, wire).encode()
+    page = reference_page(document, style, start, wire).encode()
     return Description(encoded, page, _policy(style), hashlib.blake2b(page + encoded, digest_size=8).hexdigest())
 
 
@@ -98,8 +99,8 @@ def _policy(style: str) -> str:
 # -- the page ---------------------------------------------------------------------------------------------------------
 
 
-def reference_page(document: Json, style: str, wire: str) -> str:
-    """The page that shows an OpenAPI ``document``, with the ``wire`` (HTML) and the errors beside it."""
+def reference_page(document: Json, style: str, start: str, wire: str) -> str:
+    """The page that shows an OpenAPI ``document``, after the first steps and before the wire, which are HTML."""
     operations = list(_operations(document))
     subjects = [tag["name"] for tag in document["tags"]]
     sections = "".join(_subject(subject, operations) for subject in subjects)
@@ -114,7 +115,7 @@ def reference_page(document: Json, style: str, wire: str) -> str:
         f'<a class="skip" href="#main">Skip to the content</a>{_navigation(subjects, operations)}'
         f'<main id="main"><header><h1>{escape(document["info"]["title"])} interface</h1>{intro}'
         f'<p>The same as <a href="{OPENAPI_PATH}">OpenAPI 3.1</a>.</p></header>'
-        f"{sections}{wire}{_schemas(document)}{_errors()}</main></body></html>\n"
+        f"{start}{sections}{wire}{_schemas(document)}{_errors()}</main></body></html>\n"
     )
 
 
@@ -258,7 +259,7 @@ def _inner_description(schema: Json) -> str:
 def _default(schema: Json) -> str:
     if schema.get("default") is None:
         return ""
-    return f" = <code>{escape(json.dumps(schema['default']))}</code>"
+    return f", by default <code>{escape(json.dumps(schema['default']))}</code>"
 
 
 def _type(schema: Json) -> str:
