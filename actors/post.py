@@ -230,7 +230,7 @@ class PostActor:
             body=command.body,
             tags=list(command.tags),
             state="scheduled" if scheduled else command.state,
-            comments_open=True,
+            comments_open=command.comments_open,
             page_url=command.page_url,
             changed_offset=self.head + 1,
             created_ms=created_ms,

@@ -10,6 +10,7 @@ import msgspec
 from msgspec import Struct
 
 from actors.actor import Actor, CommentsNeeded, Decision, Event, Message, Need, Numbers, Publication
+from actors.runtime.backlog import Backlog
 from protocol.commands import Command, Person
 from protocol.errors import DomainError, Overloaded, Refused
 from protocol.views import Ack
@@ -90,9 +91,10 @@ class Activation:
     needs, commands wait in the mailbox.
     """
 
-    def __init__(self, key: str, slot: int) -> None:
+    def __init__(self, key: str, slot: int, backlog: Backlog) -> None:
         self.key = key
         self.slot = slot
+        self._backlog = backlog
         self.phase = Phase.LOADING
         self.actor: Actor | None = None
         self.epoch = 0
@@ -268,16 +270,18 @@ class Activation:
 
     @property
     def settled(self) -> bool:
-        """Nothing of it is undurable or on its way."""
-        return not self.dirty and self._in_flight is None and not self.mailbox
+        """Nothing of it is undurable or on its way, and nobody waits."""
+        return not self.gated and not self.mailbox
+
+    @property
+    def gated(self) -> bool:
+        """Something of it is undurable or on its way: its answers wait."""
+        return self.dirty or self._in_flight is not None
 
     @property
     def gone(self) -> bool:
         """Thrown away, perhaps while it was waited for."""
         return self.phase is Phase.GONE
-
-    def undurable_rows(self) -> int:
-        return len(self._rows)
 
     def _hold(self, outcome: Outcome) -> bool:
         """Keep ``outcome`` back if it shows what is not durable yet."""
@@ -287,6 +291,7 @@ class Activation:
             self._in_flight.append(outcome)
         else:
             return False
+        self._backlog.add(outcome.envelope.size_bytes)
         return True
 
     def take(self) -> Taken:
@@ -313,11 +318,17 @@ class Activation:
     def landed(self, taken: Taken) -> list[Outcome]:
         """What was taken is durable: who waited for it, in order."""
         outcomes, self._in_flight = self._in_flight or [], None
+        for outcome in outcomes:
+            self._backlog.remove(outcome.envelope.size_bytes)
         if taken.numbers is not None:
             self.durable = taken.numbers
-        if not self.dirty and self.actor is not None:
-            self.actor.trim()
+        self.trim()
         return outcomes
+
+    def trim(self) -> None:
+        """Let caches shrink to their bounds, unless something of them is undurable."""
+        if not self.gated and self.actor is not None:
+            self.actor.trim()
 
     def held(self) -> list[Envelope]:
         """The envelopes that wait at the gate, in order."""
@@ -326,7 +337,10 @@ class Activation:
     def abandon(self) -> list[Envelope]:
         """Give up everything that is not durable; who waited, at the gate or in the mailbox."""
         self.phase = Phase.GONE
-        held = [*self.held(), *self.mailbox]
+        held = self.held()
+        for envelope in held:
+            self._backlog.remove(envelope.size_bytes)
+        held.extend(self.mailbox)
         self.mailbox.clear()
         self._rows, self._messages, self._waiting, self._in_flight = {}, [], [], None
         return held

@@ -19,10 +19,6 @@ from store.rows import OutboxRow, Row
 
 log = logging.getLogger("plaudit.committer")
 
-UNDURABLE_COMMANDS_MAX = 20_000
-UNDURABLE_BYTES_MAX = 64 << 20
-"""What one worker may have waiting for a commit; beyond either, commands are refused as overloaded."""
-
 CONSTRAINTS = {
     "operation_pkey": "operation_reused",
     "post_slug_key": "slug_taken",
@@ -86,8 +82,6 @@ class Committer:
         self._idle = asyncio.Event()
         self._idle.set()
         self._task: asyncio.Task[None] | None = None
-        self._waiting_commands = 0
-        self._waiting_bytes = 0
 
     def start(self, host: Host) -> None:
         self.host = host
@@ -103,11 +97,9 @@ class Committer:
         """Wait until nothing is undurable."""
         await self._idle.wait()
 
-    def enqueue(self, activation: Activation, size_bytes: int = 0) -> None:
-        """``activation`` is dirty, by a command of about ``size_bytes``."""
+    def enqueue(self, activation: Activation) -> None:
+        """``activation`` is dirty."""
         self._dirty[activation] = None
-        self._waiting_commands += 1
-        self._waiting_bytes += size_bytes
         self._idle.clear()
         self._wake.set()
 
@@ -117,16 +109,12 @@ class Committer:
         self._idle.clear()
         self._wake.set()
 
-    def overloaded(self) -> bool:
-        return self._waiting_commands > UNDURABLE_COMMANDS_MAX or self._waiting_bytes > UNDURABLE_BYTES_MAX
-
     async def _run(self) -> None:
         while True:
             await self._wake.wait()
             self._wake.clear()
             activations, loose = list(self._dirty), self._loose
             self._dirty, self._loose = {}, {}
-            self._waiting_commands = self._waiting_bytes = 0
             try:
                 await self._write(activations, loose)
             except Exception:

@@ -31,7 +31,7 @@ class Metrics:
         self.batch_rows = Histogram("plaudit_batch_rows", "Rows in one commit.", buckets=ROWS, registry=registry)
         self.commits = Counter("plaudit_commits_total", "Commits by outcome.", ["outcome"], registry=registry)
         self.fenced = Counter("plaudit_fenced_total", "Slots that a commit found to be another's.", registry=registry)
-        self.undurable = Gauge("plaudit_undurable_rows", "Rows waiting for a commit.", registry=registry)
+        self.undurable = Gauge("plaudit_undurable_commands", "Commands waiting for a commit.", registry=registry)
         self.streams = Gauge("plaudit_streams", "Streams with subscribers.", registry=registry)
         self.subscriptions = Gauge("plaudit_subscriptions", "Subscriptions.", registry=registry)
         self.recoveries = Counter("plaudit_recoveries_total", "Resumes by outcome.", ["outcome"], registry=registry)

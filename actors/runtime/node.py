@@ -23,7 +23,7 @@ from actors.runtime.registry import Registry
 from actors.runtime.streams import SYSTEM, Streams, resolve
 from actors.runtime.tasks import Tasks
 from protocol.commands import Command, Person, Typing
-from protocol.errors import DomainError, Overloaded, Unavailable
+from protocol.errors import DomainError, Unavailable
 from store.base import Store, StoreUnavailable
 
 log = logging.getLogger("plaudit.node")
@@ -150,8 +150,6 @@ class Node:
         try:
             if self._closing or not self._ownership.held():
                 raise Unavailable()
-            if command.writes and self._committer.overloaded():
-                raise Overloaded()
             self._registry.submit(key, envelope)
         except DomainError as error:
             self._registry.reply(envelope, error)

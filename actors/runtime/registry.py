@@ -21,6 +21,7 @@ from actors.runtime.activation import (
     Phase,
     Taken,
 )
+from actors.runtime.backlog import Backlog
 from actors.runtime.committer import Committer
 from actors.runtime.env import Env
 from actors.runtime.hub import Hub
@@ -71,6 +72,7 @@ class Registry:
         self._stream_epoch = stream_epoch
         self._alarm_set = alarm_set
         self._messages_sent = messages_sent
+        self._backlog = Backlog()
         self._activations: dict[str, Activation] = {}
         self._tasks = Tasks()
         self._closing = False
@@ -100,7 +102,11 @@ class Registry:
 
     def submit(self, key: str, envelope: Envelope) -> None:
         """Put a command to its actor. Raises ``DomainError`` if it was not taken."""
-        activation = self._activations.get(key) or self._activate(key)
+        activation = self._activations.get(key)
+        if self._backlog.full and (envelope.command.writes or (activation is not None and activation.gated)):
+            raise Overloaded()
+        if activation is None:
+            activation = self._activate(key)
         activation.used_at = envelope.at
         if activation.phase is not Phase.READY or activation.mailbox:
             activation.post(envelope)
@@ -135,7 +141,7 @@ class Registry:
         if free:
             self._open(activation, outcome)
         elif activation.dirty:
-            self._committer.enqueue(activation, envelope.size_bytes)
+            self._committer.enqueue(activation)
 
     def _ring_in_time(self, activation: Activation, envelope: Envelope, now: float) -> bool:
         """Whether the alarm is one for the actor; the runtime's own is handled here, an old one is over."""
@@ -244,7 +250,7 @@ class Registry:
 
     def _activate(self, key: str) -> Activation:
         parse_key(key)
-        activation = self._activations[key] = Activation(key, slot_of(key))
+        activation = self._activations[key] = Activation(key, slot_of(key), self._backlog)
         self._metrics.resident.set(len(self._activations))
         self._tasks.spawn(self._load_and_drain(activation), f"load {key}")
         return activation
@@ -326,6 +332,7 @@ class Registry:
             activation.phase = Phase.READY
             envelope = activation.mailbox.popleft()
             self.decide(activation, envelope)
+            activation.trim()
             self._drain(activation)
 
     async def _read(self, activation: Activation, need: Need) -> None:
@@ -366,7 +373,7 @@ class Registry:
             return None
         mailbox, activation.mailbox = activation.mailbox, deque()
         activation.abandon()
-        fresh = self._activations[activation.key] = Activation(activation.key, activation.slot)
+        fresh = self._activations[activation.key] = Activation(activation.key, activation.slot, self._backlog)
         fresh.mailbox = mailbox
         try:
             async with asyncio.timeout(MAILBOX_AGE_S):
@@ -399,6 +406,7 @@ class Registry:
             await asyncio.sleep(SWEEP_S)
             now = self._env.monotonic()
             crowded = len(self._activations) - RESIDENT_MAX
+            self._metrics.undurable.set(self._backlog.commands)
             self._metrics.mailbox.set(sum(len(activation.mailbox) for activation in self._activations.values()))
             by_use = sorted(self._activations.values(), key=lambda activation: activation.used_at)
             for at, activation in enumerate(by_use):
