@@ -72,6 +72,8 @@ class CreatePost(PostCommand, frozen=True, kw_only=True):
     """Set by the gateway for a page: the canonical address of the page that embeds the post."""
     created_at: int | None = None
     """Set by an importer: Unix milliseconds of the original."""
+    comments_open: bool = True
+    """Set by an importer."""
 
 
 class EditPost(PostCommand, frozen=True, kw_only=True):

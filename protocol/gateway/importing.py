@@ -18,7 +18,7 @@ from rich.progress import MofNCompleteColumn
 from rich.progress import Progress as Bar
 from rich.table import Table
 
-from protocol.commands import Command, CreatePost, EditPost, ImportComment, Person
+from protocol.commands import Command, CreatePost, ImportComment, Person
 from protocol.errors import DomainError, Unavailable
 from protocol.gateway.backend import Answer, Backend
 from protocol.slugs import slug_candidates
@@ -157,8 +157,6 @@ class _Import:
         comments = self._post.comments
         for start in range(0, len(comments), WINDOW):
             await self._import_comments(post_id, comments[start : start + WINDOW])
-        if new and not self._post.comments_open:
-            await self._persist(f"post:{post_id}", [EditPost(post=str(post_id), comments_open=False)])
 
     async def _claim(self) -> tuple[int, bool]:
         """The id that the post has here, and whether the post is still to be made."""
@@ -183,6 +181,7 @@ class _Import:
             state=post.state,
             publish_at=post.publish_ms,
             created_at=post.created_ms,
+            comments_open=post.comments_open,
         )
         (answer,) = await self._persist(f"post:{post_id}", [creation])
         if isinstance(answer, DomainError):

@@ -9,7 +9,7 @@ import pytest
 from msgspec.structs import asdict
 from rich.console import Console
 
-from protocol.commands import Command, CreatePost, EditPost, ImportComment, Person
+from protocol.commands import Command, CreatePost, ImportComment, Person
 from protocol.errors import DomainError, Overloaded, Refused
 from protocol.gateway.backend import Backend
 from protocol.gateway.importing import (
@@ -125,7 +125,7 @@ async def test_posts_and_comments_are_asked_in_under_their_sources(file: Path) -
         author=Person(id=0, handle="", name="Ann", role="anonymous"),
         parent_source="blog.example/en#comment-1",
     )
-    assert site.asked[-1] == ("post:102", EditPost(post="102", comments_open=False))
+    assert [post.comments_open for post in site.posts.values()] == [True, False]
 
 
 async def test_two_posts_of_one_title_get_two_slugs(file: Path) -> None:
