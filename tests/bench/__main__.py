@@ -41,6 +41,7 @@ POSTS = 64
 LIKED_POSTS = 1_500
 KINDS = ("like", "laugh", "love")
 FLOOR_CONNECTIONS = 64
+OPEN_TIMEOUT_S = 30.0
 BODY = "Two sentences and a thought in each are what people write under an article, more often than not. " * 2
 
 COMMENTS = "comments"
@@ -103,9 +104,10 @@ def inserts(person: int) -> Iterator[bytes]:
 async def connected(callers: Sequence[Caller], port: int) -> AsyncIterator[None]:
     """``callers`` with their connections open, which are closed on leaving."""
     loop = asyncio.get_running_loop()
-    for caller in callers:
-        await loop.create_connection(lambda caller=caller: caller, "127.0.0.1", port)  # type: ignore[misc]
-        await caller.opened
+    async with asyncio.timeout(OPEN_TIMEOUT_S):
+        for caller in callers:
+            await loop.create_connection(lambda caller=caller: caller, "127.0.0.1", port)  # type: ignore[misc]
+            await caller.opened
     try:
         yield
     finally:
@@ -176,11 +178,11 @@ async def measure(rounds: int, seconds: float) -> list[Line]:
     """All phases, each ``rounds`` times; then the comments and the floor at half of what they reached."""
     async with AsyncExitStack() as opened:
         directory = Path(opened.enter_context(tempfile.TemporaryDirectory(prefix="plaudit-bench-")))
+        os.sched_setaffinity(0, [GENERATOR_CORE])
         with pinned([SERVER_CORE]):
             postgres = await opened.enter_async_context(EmbeddedPostgres(directory))
             site = await opened.enter_async_context(running_site("--database-url", postgres.url))
             floor = await opened.enter_async_context(serving("-m", "tests.bench.floor", postgres.url))
-        os.sched_setaffinity(0, [GENERATOR_CORE])
         postgres_pid = int((postgres.directory / "postmaster.pid").read_text().split()[0])
         database = await asyncpg.connect(postgres.url)
         opened.push_async_callback(database.close)

@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from itertools import islice
 from time import perf_counter
+from typing import cast
 
 FRAME_BYTES_MAX = 60_000
 """Below what the server takes."""
@@ -56,8 +57,7 @@ class Caller(asyncio.Protocol):
             self.ask(requests, perf_counter())
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast(asyncio.Transport, transport)
 
     def connection_lost(self, error: Exception | None) -> None:
         if not self.opened.done():
