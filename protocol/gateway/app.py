@@ -16,7 +16,7 @@ from protocol.gateway.limits import Limits
 from protocol.gateway.metrics import HttpMetrics
 from protocol.gateway.middleware import Edge
 from protocol.gateway.origins import Origins
-from protocol.gateway.pages import Site, add_pages
+from protocol.gateway.pages import Pages, Site
 from protocol.gateway.passwords import Passwords
 from protocol.gateway.posts import Posts
 from protocol.gateway.reactions import Reactions
@@ -99,7 +99,7 @@ def make_app(
     app.router.add_get("/v1/posts/{id}/events", SseEndpoint(sockets).handle)
     _add_probes(app, backend, registry)
     add_reference(app, version)
-    add_pages(app, site or Site())
+    Pages(site or Site(), backend, settings.public_url).add_to(app)
 
     async def life(_: web.Application) -> AsyncIterator[None]:
         since_ms = int((clock() - settings.access_ttl_s) * 1000)

@@ -17,8 +17,8 @@ from protocol.problems import MEDIA_TYPE, encode_problem, retry_after_s
 
 log = logging.getLogger(__name__)
 
-_LIMITED: Final = ("/v1/", "/connection/")
-"""Begin the paths that are counted against an address; pages and probes are not."""
+_LIMITED: Final = ("/v1/", "/connection/", "/p/")
+"""Begin the paths that are counted against an address: what asks an actor; other pages and probes are not."""
 _CODES: Final = {
     404: "not_found",
     405: "method_not_allowed",

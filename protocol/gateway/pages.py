@@ -1,47 +1,30 @@
 """The pages of the small blog: one shell for every address, and the modules, styles and pictures it is made of.
 
-What a page shows comes through the public interface, as it would for any other client; nothing here asks an actor.
+What a page shows comes through the public interface, as it would for any other client. Only the head of a post's page
+is filled here, with what an anonymous reader may see: search engines and previews of links read no further.
 """
 
-import gzip
-import hashlib
-import html
-from pathlib import Path
+from collections.abc import Iterator
+from html import escape
 from typing import Final
+from urllib.parse import quote
 
 import msgspec
-from aiohttp import ETag, hdrs, web
+from aiohttp import web
 from msgspec import Struct
 
-STATIC: Final = Path(__file__).parent / "static"
-PAGES: Final = ("/", "/p/{slug}", "/sign-in", "/account", "/write")
+from protocol import text
+from protocol.commands import ANONYMOUS, ReadPost
+from protocol.errors import DomainError, Refused
+from protocol.excerpts import excerpt
+from protocol.gateway.assets import STATIC, Asset, asset, send
+from protocol.gateway.backend import Backend
+from protocol.views import PostView
+
+PAGES: Final = ("/", "/sign-in", "/account", "/write")
+POST: Final = "/p/{slug}"
 SHELL: Final = "index.html"
-MEDIA_TYPES: Final = {".html": "text/html", ".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
-# Everything comes from here, but for pictures in what people write. Strings become HTML only through the page's one
-# policy, which is for what the server has sanitised (see dom.js).
-CONTENT_SECURITY_POLICY: Final = "; ".join(
-    (
-        "default-src 'none'",
-        "script-src 'self'",
-        "style-src 'self'",
-        "img-src 'self' data: https:",
-        "connect-src 'self'",
-        "base-uri 'none'",
-        "form-action 'none'",
-        "frame-ancestors 'none'",
-        "require-trusted-types-for 'script'",
-        "trusted-types plaudit",
-    )
-)
-HEADERS: Final = {
-    "Content-Security-Policy": CONTENT_SECURITY_POLICY,
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "strict-origin-when-cross-origin",
-    "Cross-Origin-Opener-Policy": "same-origin",
-    # Kept, but asked for each time: after an upgrade no page runs half of the old modules and half of the new.
-    hdrs.CACHE_CONTROL: "no-cache",
-    hdrs.VARY: hdrs.ACCEPT_ENCODING,
-}
+DESCRIPTION_CHARS_MAX: Final = 200
 
 
 class Site(Struct, frozen=True, kw_only=True):
@@ -54,54 +37,84 @@ class Site(Struct, frozen=True, kw_only=True):
     edit_window_s: int = 900
 
 
-class Asset(Struct, frozen=True):
-    """One file, ready to be sent."""
+class Pages:
+    """Serves the pages of ``site``. Reads the files once, when it is made."""
 
-    body: bytes
-    zipped: bytes
-    media_type: str
-    etag: str
+    def __init__(self, site: Site, backend: Backend, public_url: str | None) -> None:
+        self._site = site
+        self._backend = backend
+        # Without it links are relative: else they would repeat the Host header, which is whatever the client said.
+        self._base = (public_url or "").rstrip("/")
+        self._assets = {
+            path.name: asset(path.name, path.read_bytes())
+            for path in sorted(STATIC.iterdir())
+            if path.suffix != ".html" and path.is_file()
+        }
+        self._template = filled((STATIC / SHELL).read_text(encoding="utf-8"), site)
+        self._shell = self._with_head(f"<title>{escape(site.title)}</title>")
 
+    def add_to(self, app: web.Application) -> None:
+        for path in PAGES:
+            app.router.add_get(path, self.page)
+        app.router.add_get(POST, self.post)
+        app.router.add_get("/static/{name}", self.static)
 
-def add_pages(app: web.Application, site: Site) -> None:
-    """Serve the pages of ``site`` and what they are made of. Reads the files once, now."""
-    assets = {path.name: _asset(path.name, path.read_bytes()) for path in sorted(STATIC.iterdir()) if path.is_file()}
-    shell = _asset(SHELL, _filled((STATIC / SHELL).read_text(encoding="utf-8"), site))
-    del assets[SHELL]
+    async def page(self, request: web.Request) -> web.Response:
+        return send(request, self._shell)
 
-    async def page(request: web.Request) -> web.Response:
-        return _answer(request, shell)
+    async def post(self, request: web.Request) -> web.Response:
+        """The shell, about its post. One that is not there for everyone is not found; its author still sees it then."""
+        try:
+            view = await self._public(request.match_info["slug"])
+        except Refused:
+            return send(request, self._shell, status=404)
+        except DomainError as error:
+            return send(request, self._shell, status=error.meaning.status)
+        return send(request, self._with_head("\n".join(post_head(view, self._site.title, self._base))))
 
-    async def static(request: web.Request) -> web.Response:
-        asset = assets.get(request.match_info["name"])
-        if asset is None:
+    async def static(self, request: web.Request) -> web.Response:
+        found = self._assets.get(request.match_info["name"])
+        if found is None:
             raise web.HTTPNotFound
-        return _answer(request, asset)
+        return send(request, found)
 
-    for path in PAGES:
-        app.router.add_get(path, page)
-    app.router.add_get("/static/{name}", static)
+    async def _public(self, name: str) -> PostView:
+        """The post of a slug, or of an id, as anybody sees it. Raises ``DomainError``."""
+        post_id = await self._backend.resolve("slug", text.plain(name)) or int(text.decimal_id(name))
+        view: PostView = await self._backend.ask(f"post:{post_id}", ReadPost(post=str(post_id)), ANONYMOUS)
+        return view
 
-
-def _filled(template: str, site: Site) -> bytes:
-    settings = html.escape(msgspec.json.encode(site).decode())
-    return template.replace("{{site}}", settings).replace("{{title}}", html.escape(site.title)).encode()
-
-
-def _asset(name: str, body: bytes) -> Asset:
-    media_type = MEDIA_TYPES[Path(name).suffix]
-    return Asset(body, gzip.compress(body, mtime=0), media_type, hashlib.blake2b(body, digest_size=12).hexdigest())
+    def _with_head(self, head: str) -> Asset:
+        # Last, so that nothing within it is taken for a place to fill.
+        return asset(SHELL, self._template.replace("{{head}}", head).encode())
 
 
-def _answer(request: web.Request, asset: Asset) -> web.Response:
-    if any(known.value in (asset.etag, "*") for known in request.if_none_match or ()):
-        response = web.Response(status=304, headers=HEADERS)
-    else:
-        zipped = "gzip" in request.headers.get(hdrs.ACCEPT_ENCODING, "")
-        response = web.Response(body=asset.zipped if zipped else asset.body, headers=HEADERS)
-        response.content_type = asset.media_type
-        response.charset = "utf-8"
-        if zipped:
-            response.headers[hdrs.CONTENT_ENCODING] = "gzip"
-    response.etag = ETag(asset.etag, is_weak=True)
-    return response
+def filled(template: str, site: Site) -> str:
+    """``template`` with what is known of the site in its places."""
+    settings = escape(msgspec.json.encode(site).decode())
+    return template.replace("{{site}}", settings).replace("{{title}}", escape(site.title))
+
+
+def post_head(post: PostView, site_title: str, base: str) -> Iterator[str]:
+    """What the head says of ``post`` to those who read nothing else, in the words of HTML and of the Open Graph."""
+    # A page elsewhere that embeds the post is the place to read it.
+    address = post.page_url or f"{base}/p/{quote(post.slug or post.id)}"
+    description = excerpt(post.html, DESCRIPTION_CHARS_MAX)
+    yield f"<title>{escape(post.title)} · {escape(site_title)}</title>"
+    yield f'<link rel="canonical" href="{escape(address)}">'
+    if post.author is not None:
+        yield _meta("name", "author", post.author.name)
+    yield _meta("property", "og:type", "article")
+    yield _meta("property", "og:site_name", site_title)
+    yield _meta("property", "og:title", post.title)
+    if "://" in address:
+        yield _meta("property", "og:url", address)
+    if description:
+        yield _meta("name", "description", description)
+        yield _meta("property", "og:description", description)
+    if post.published_at is not None:
+        yield _meta("property", "article:published_time", post.published_at)
+
+
+def _meta(attribute: str, name: str, content: str) -> str:
+    return f'<meta {attribute}="{name}" content="{escape(content)}">'

@@ -2,6 +2,7 @@
 
 import re
 from html.parser import HTMLParser
+from typing import Any
 
 import msgspec
 import pytest
@@ -9,50 +10,128 @@ from aiohttp import web
 from aiohttp.test_utils import TestClient
 from pytest_aiohttp.plugin import AiohttpClient
 
-from protocol.gateway.pages import PAGES, STATIC, Site, add_pages
+from protocol.errors import Unavailable
+from protocol.gateway.assets import STATIC
+from protocol.gateway.pages import PAGES, Pages, Site
+from tests.gateway.http_site import http_site
+from tests.gateway.recording import RecordingBackend
 
 Client = TestClient[web.Request, web.Application]
 IMPORT = re.compile(r"""(?:from|import)\s*\(?\s*"\./([^"]+)\"""")
+SITE = Site(title="Ben & Ada's", guests=False, reaction_kinds=("like", "<script>"))
 
 
 @pytest.fixture
-async def client(aiohttp_client: AiohttpClient) -> Client:
+def backend() -> RecordingBackend:
+    return RecordingBackend()
+
+
+@pytest.fixture
+async def client(aiohttp_client: AiohttpClient, backend: RecordingBackend) -> Client:
     app = web.Application()
-    add_pages(app, Site(title="Ben & Ada's", guests=False, reaction_kinds=("like", "<script>")))
+    Pages(SITE, backend, None).add_to(app)
     return await aiohttp_client(app)
 
 
-class Settings(HTMLParser):
-    """Finds what the shell says of the site."""
+class Head(HTMLParser):
+    """What the head of a page says to those who read nothing else."""
 
-    site: str | None = None
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.said: dict[str, str | None] = {}
+        self.tags: list[str] = []
+        self.feed(page)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         values = dict(attrs)
-        if tag == "meta" and values.get("name") == "site":
-            self.site = values["content"]
+        self.tags.append(tag)
+        if tag == "meta" and (name := values.get("name") or values.get("property")):
+            self.said[name] = values["content"]
+        if tag == "link" and values.get("rel") == "canonical":
+            self.said["canonical"] = values["href"]
+
+    def handle_data(self, data: str) -> None:
+        if self.tags and self.tags[-1] == "title":
+            self.said.setdefault("title", data)
 
 
-@pytest.mark.parametrize("path", [path.replace("{slug}", "any-post") for path in PAGES])
+@pytest.mark.parametrize("path", PAGES)
 async def test_every_page_is_the_shell_under_a_strict_policy(client: Client, path: str) -> None:
     response = await client.get(path)
     assert response.status == 200
     assert response.content_type == "text/html"
     policy = response.headers["Content-Security-Policy"]
     assert "default-src 'none'" in policy
+    assert "frame-ancestors 'none'" in policy
     assert "unsafe" not in policy
     assert "require-trusted-types-for 'script'" in policy
+
+
+async def test_the_head_of_a_posts_page_says_what_it_is_about() -> None:
+    async with http_site(public_url="https://talk.example/") as site:
+        ada = await site.api.member("ada")
+        post = await site.api.post(
+            ada.access_token, title="Tea & <b>biscuits</b>", body='He said *"dunk"*.\n\n- {{head}}'
+        )
+        answer = await site.api.call("GET", f"/p/{post['slug']}")
+        assert answer.status == 200
+        head = Head(answer.body.decode())
+        assert head.said["title"] == "Tea & <b>biscuits</b> · Plaudit"
+        assert head.said["og:title"] == "Tea & <b>biscuits</b>"
+        assert head.said["description"] == head.said["og:description"] == 'He said "dunk". {{head}}'
+        assert head.said["canonical"] == head.said["og:url"] == f"https://talk.example/p/{post['slug']}"
+        assert (head.said["og:type"], head.said["author"]) == ("article", "ada")
+        assert "b" not in head.tags
+
+        by_id = Head((await site.api.call("GET", f"/p/{post['id']}")).body.decode())
+        assert by_id.said["canonical"] == head.said["canonical"]
+
+
+async def test_where_the_server_does_not_know_its_address_links_are_relative() -> None:
+    async with http_site() as site:
+        post = await site.api.post((await site.api.member()).access_token, body="")
+        head = Head((await site.api.call("GET", f"/p/{post['slug']}")).body.decode())
+        assert head.said["canonical"] == f"/p/{post['slug']}"
+        assert not {"og:url", "description"} & set(head.said)
+
+
+async def test_the_post_of_a_page_elsewhere_names_that_page() -> None:
+    async with http_site(allowed_origins=("https://blog.example",)) as site:
+        page = (await site.api.call("PUT", "/v1/pages", {"url": "https://blog.example/a/?b=1"})).json
+        head = Head((await site.api.call("GET", f"/p/{page['id']}")).body.decode())
+        assert head.said["canonical"] == "https://blog.example/a"
+
+
+async def test_a_post_that_is_not_there_for_all_is_not_found_and_nothing_of_it_is_said() -> None:
+    async with http_site() as site:
+        token = (await site.api.member()).access_token
+        draft = await site.api.post(token, title="Secret plans", state="draft")
+        later = await site.api.post(token, title="Secret date", publish_at="2099-01-01T00:00:00Z")
+        gone = await site.api.post(token, title="Secret past")
+        await site.api.call("DELETE", f"/v1/posts/{gone['id']}", token=token)
+        hidden = [post[key] for post in (draft, later, gone) for key in ("slug", "id")]
+        for name in (*hidden, "none-such", "12345", "9" * 30, "%00", "%ff", "%ed%a0%80"):
+            answer = await site.api.call("GET", f"/p/{name}")
+            assert answer.status == 404, name
+            assert Head(answer.body.decode()).said["title"] == "Plaudit"
+            assert b"Secret" not in answer.body
+
+
+async def test_a_post_that_cannot_be_read_just_now_is_still_the_shell(
+    client: Client, backend: RecordingBackend
+) -> None:
+    backend.answers["read_post"] = Unavailable("no store")
+    response = await client.get("/p/1")
+    assert response.status == 503
+    assert 'id="main"' in await response.text()
 
 
 async def test_the_shell_says_what_the_site_allows_and_nothing_of_it_becomes_markup(client: Client) -> None:
     text = await (await client.get("/")).text()
     assert "<title>Ben &amp; Ada&#x27;s</title>" in text
     assert '<script>"' not in text
-    settings = Settings()
-    settings.feed(text)
-    assert settings.site is not None
-    site = msgspec.json.decode(settings.site, type=Site)
-    assert site == Site(title="Ben & Ada's", guests=False, reaction_kinds=("like", "<script>"))
+    settings: Any = Head(text).said["site"]
+    assert msgspec.json.decode(settings, type=Site) == SITE
 
 
 async def test_what_the_browser_has_already_is_not_sent_again(client: Client) -> None:
