@@ -128,7 +128,7 @@ HELP: Final = MappingProxyType(
         "socket_rate": "commands of one WebSocket",
         "sign_in_rate": "sign-ups, sign-ins and guests of one address",
         "frame_bytes_max": "largest WebSocket frame or request body",
-        "header_timeout_s": "time to send a request's head, and to stay connected without a request",
+        "header_timeout_s": "time to send a request's head",
         "body_timeout_s": "time to send a request's body",
         "connections_per_address_max": "sockets and event streams open from one address",
         "subscriptions_max": "posts that one WebSocket follows",

@@ -1,7 +1,7 @@
-"""What may be asked of ``user:<id>``: the account and its sessions. None of these is decoded from the wire as it stands.
+"""What may be asked of ``user:<id>``: the account and its sessions. None of these is decoded from the wire as it is.
 
-The gateway hashes passwords and signs tokens; the actor keeps the account, and decides about sessions. A refresh token is
-derived from (session, generation), so that none is stored and the same successor can be given twice.
+The gateway hashes passwords and signs tokens; the actor keeps the account, and decides about sessions. A refresh token
+is derived from (session, generation), so that none is stored and the same successor can be given twice.
 """
 
 from typing import Literal

@@ -108,7 +108,7 @@ class CreateComment(PostCommand, frozen=True, kw_only=True):
 
 
 class ImportComment(PostCommand, frozen=True, kw_only=True):
-    """A comment from elsewhere, with its own time and author; never reachable from the wire. Idempotent by ``source``."""
+    """A comment from elsewhere, with its own time and author; not reachable from the wire. Idempotent by ``source``."""
 
     method = "comment.import"
     source: str

@@ -39,8 +39,10 @@ class Backend(Protocol):
         """Subscribe ``sink`` to the stream of ``key``, from ``since`` or from now. Raises ``DomainError``."""
         ...
 
-    async def changes(self, key: str, since: Cursor | None, limit: int) -> tuple[Sequence[Published], Cursor, bool, bool]:
-        """What changed since a cursor, as one page: (publications, cursor after them, recovered, whether there is more)."""
+    async def changes(
+        self, key: str, since: Cursor | None, limit: int
+    ) -> tuple[Sequence[Published], Cursor, bool, bool]:
+        """What changed since a cursor, as one page: (publications, cursor after them, recovered, if there is more)."""
         ...
 
     def presence(self, key: str) -> list[Sink]:
@@ -55,10 +57,13 @@ class Backend(Protocol):
         """A dense id for a new account."""
         ...
 
-    async def claim_names(self, kind: Literal["account", "post"], names: Sequence[tuple[str, str]], id: int) -> int | str:
+    async def claim_names(
+        self, kind: Literal["account", "post"], names: Sequence[tuple[str, str]], id: int
+    ) -> int | str:
         """Bind names (kind of name, name) to ``id``; see ``Store.claim_names``.
 
-        Kinds of name in use: ``handle``, ``email`` and ``host`` (accounts), ``slug``, ``page`` and ``operation`` (posts).
+        Kinds of name in use: ``handle``, ``email`` and ``host`` (accounts); ``slug``, ``page`` and ``operation``
+        (posts).
         """
         ...
 

@@ -14,7 +14,7 @@ class GatewaySettings(Struct, frozen=True, kw_only=True):
     public_url: str | None = None
     """Where clients reach the server, for links; by default what they ask for."""
     allowed_origins: tuple[str, ...] = ()
-    """Other sites whose pages may talk to this server, as ``https://example.org``; ``*`` is any. Its own is always allowed."""
+    """Other sites whose pages may talk to this server, as ``https://example.org``; ``*`` is any. Its own always may."""
     trusted_proxies: tuple[str, ...] = ()
     """Networks whose ``X-Forwarded-For`` is believed."""
     secret: bytes
