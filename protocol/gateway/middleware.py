@@ -17,6 +17,8 @@ from protocol.problems import MEDIA_TYPE, encode_problem, retry_after_s
 
 log = logging.getLogger(__name__)
 
+SERVER: Final = "Plaudit"
+"""All that the ``Server`` header tells."""
 _LIMITED: Final = ("/v1/", "/connection/", "/p/")
 """Begin the paths that are counted against an address: what asks an actor; other pages and probes are not."""
 _CODES: Final = {
@@ -106,7 +108,7 @@ class Edge:
         if hdrs.VARY in response.headers:
             headers[hdrs.VARY] = f"{response.headers[hdrs.VARY]}, {headers[hdrs.VARY]}"
         response.headers.update(headers)
-        response.headers[hdrs.SERVER] = "Plaudit"
+        response.headers[hdrs.SERVER] = SERVER
         response.headers["X-Content-Type-Options"] = "nosniff"
         if (request_id := request.get(REQUEST_ID)) is not None:
             response.headers["X-Request-Id"] = request_id

@@ -7,11 +7,11 @@ import asyncio
 import logging
 from typing import Any, Final
 
-from aiohttp import web
+from aiohttp import hdrs, web
 from aiohttp.web_protocol import RequestHandler
 
 from protocol.errors import DomainError, Refused
-from protocol.gateway.middleware import problem_response
+from protocol.gateway.middleware import SERVER, problem_response
 from protocol.gateway.settings import GatewaySettings
 from protocol.problems import MEDIA_TYPE, encode_problem
 
@@ -101,6 +101,7 @@ class _Connection(RequestHandler):
         else:
             log.error("a request failed outside the application", exc_info=exc)
             response = problem_response(DomainError("internal"))
+        response.headers[hdrs.SERVER] = SERVER
         response.force_close()
         return response
 

@@ -20,6 +20,7 @@ from protocol.delivery import Attached, Form, Published
 from protocol.errors import Overloaded, Refused
 from protocol.gateway.addresses import visitor_of
 from protocol.gateway.frames import Pipe, on_disconnect
+from protocol.gateway.http import bearer_token
 from protocol.gateway.identity import Identity, Visitor
 from protocol.gateway.sockets import CLOSE_GRACE_S, Sockets
 from protocol.text import decimal_id
@@ -98,7 +99,7 @@ class SseEndpoint:
         authenticator = self._sockets.authenticator
         ticket = request.query.get("ticket")
         if ticket is None:
-            return await authenticator.authenticate(_bearer(request), visitor)
+            return await authenticator.authenticate(bearer_token(request), visitor)
         try:
             return await authenticator.redeem(ticket, visitor)
         except Refused:
@@ -124,16 +125,6 @@ def _cursor(request: web.Request) -> Cursor | None:
     if not text:
         return None
     return parse_cursor(text) or Cursor("", 0)
-
-
-def _bearer(request: web.Request) -> str | None:
-    header = request.headers.get(hdrs.AUTHORIZATION)
-    if header is None:
-        return None
-    scheme, _, token = header.partition(" ")
-    if scheme.lower() != "bearer" or not token.strip():
-        raise Refused("unauthorized", "Authorization must be: Bearer <token>")
-    return token.strip()
 
 
 class SseConnection:

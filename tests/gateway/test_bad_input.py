@@ -397,6 +397,7 @@ async def test_what_is_no_http_is_answered_by_a_problem(site: HttpSite, request_
     assert said.startswith((b"HTTP/1.1 400 ", b"HTTP/1.0 400 "))
     assert b'"code":"bad_request"' in said
     assert b"Traceback" not in said
+    assert b"aiohttp" not in said
 
 
 @pytest.mark.parametrize(
