@@ -1,8 +1,8 @@
 """The tree of a post's comments, without their texts: who answers whom, in what state, in what order.
 
-Comments are numbered 1, 2, 3 … as they arrive, and a reply comes after what it answers. So the tree is two arrays (5
-bytes a comment), children stand in ascending order by themselves, and one backward pass counts all descendants.
-Reading a page costs what the page shows, not what the post holds.
+Comments are numbered 1, 2, 3 … as they arrive, and a reply comes after what it answers. So the tree is a few arrays,
+children stand in ascending order by themselves, and one backward pass counts all descendants. Reading a page costs
+what the page shows, not what the post holds, however deep or wide that is.
 """
 
 from array import array
@@ -34,6 +34,13 @@ class Page(NamedTuple):
     """Where the next page begins; None on the last."""
 
 
+class Counts(NamedTuple):
+    """By comment: its direct replies, and everything below it, of what is shown."""
+
+    replies: "array[int]"
+    descendants: "array[int]"
+
+
 class CommentTree:
     """Who answers whom. Numbers out of range are simply not there; nothing here raises for them."""
 
@@ -41,8 +48,10 @@ class CommentTree:
         self._score = score
         self._parents = array("I", (ROOT,))
         self._flags = bytearray((VISIBLE,))
+        self._levels = array("I", (0,))
+        """Of the root 0, of its children 1, and so on."""
         self._children: dict[int, array[int]] | None = None
-        self._descendants: array[int] | None = None
+        self._counts: Counts | None = None
         self._best: dict[int, list[tuple[int, int]]] = {}
 
     # -- one comment
@@ -69,21 +78,25 @@ class CommentTree:
         """Add the next comment, or change the state of one that is there."""
         flags = STATES[state] | (PINGBACK if kind == "pingback" else 0)
         if id < len(self._parents):
-            if self._flags[id] != flags:
-                self._flags[id] = flags
-                self._descendants = None
+            was_shown = self.shown(id)
+            self._flags[id] = flags
+            if self.shown(id) is not was_shown:
+                self._counts = None
             return
         # A number that was never stored (its commit was refused) leaves a hole: nothing, held for ever.
         while len(self._parents) < id:
-            self._parents.append(ROOT)
-            self._flags.append(HELD | PINGBACK)
-        self._parents.append(parent)
-        self._flags.append(flags)
+            self._append(ROOT, HELD | PINGBACK)
+        self._append(parent, flags)
         self._count_one_more(id)
         if self._children is not None:
             self._children.setdefault(parent, array("I")).append(id)
         if parent in self._best:
             insort(self._best[parent], self._rank(id))
+
+    def _append(self, parent: int, flags: int) -> None:
+        self._parents.append(parent)
+        self._flags.append(flags)
+        self._levels.append(self._levels[parent] + 1)
 
     def rescored(self, id: int, before: int) -> None:
         """The score of a comment is no longer ``before``."""
@@ -98,28 +111,28 @@ class CommentTree:
 
     def level(self, parent: int, order: Order, limit: int, after: str | None) -> Page:
         """The children of ``parent``, each with the count of what hangs on it unseen."""
-        descendants = self._count_descendants()
+        counts = self._count()
         placed: list[Placed] = []
-        depth = self._depth(parent) + 1 if parent else 0
         for id in self._siblings(parent, order, after):
             if not self.shown(id):
                 continue
             if len(placed) == limit:
-                return Page(placed, self._mark(placed[-1].id, parent, order))
-            placed.append(Placed(id, depth, self._replies(id), descendants[id]))
+                return Page(placed, self._mark(placed[-1].id, order))
+            placed.append(Placed(id, self._levels[parent], counts.replies[id], counts.descendants[id]))
         return Page(placed, None)
 
     def threads(self, parent: int, order: Order, limit: int, after: str | None) -> Page:
         """Whole threads below ``parent``, each comment before its replies; these oldest first, the top in ``order``."""
+        counts = self._count()
         placed: list[Placed] = []
-        last_top = ROOT
-        for top, id, depth in self._walk(parent, order, after):
+        last_top = ""
+        for top, id in self._walk(parent, order, after):
             if not self.shown(id):
                 continue
             if len(placed) == limit:
-                return Page(placed, f"{self._mark(last_top, parent, order)}.{placed[-1].id}")
+                return Page(placed, f"{last_top}.{placed[-1].id}")
             last_top = top
-            placed.append(Placed(id, depth, self._replies(id), 0))
+            placed.append(Placed(id, self._levels[id] - 1, counts.replies[id], 0))
         return Page(placed, None)
 
     def held(self, limit: int, after: str | None) -> Page:
@@ -130,7 +143,7 @@ class CommentTree:
             if self.state(id) == HELD and not self._flags[id] & PINGBACK:
                 if len(placed) == limit:
                     return Page(placed, str(placed[-1].id))
-                placed.append(Placed(id, self._depth(id), 0, 0))
+                placed.append(Placed(id, self._levels[id] - 1, 0, 0))
         return Page(placed, None)
 
     def pingbacks(self, limit: int, after: str | None) -> Page:
@@ -151,6 +164,9 @@ class CommentTree:
         self._parents = array("I")
         self._parents.frombytes(parents)
         self._flags = bytearray(flags)
+        self._levels = array("I", (0,))
+        for id in range(1, len(self._parents)):
+            self._levels.append(self._levels[self._parents[id]] + 1)
 
     # -- inside
 
@@ -161,35 +177,29 @@ class CommentTree:
                 self._children.setdefault(self._parents[id], array("I")).append(id)
         return self._children
 
-    def _count_descendants(self) -> "array[int]":
-        if self._descendants is None:
-            counts = array("I", bytes(4 * len(self._parents)))
+    def _count(self) -> "Counts":
+        if self._counts is None:
+            replies, descendants = (array("I", bytes(4 * len(self._parents))) for _ in range(2))
             for id in range(len(self._parents) - 1, 0, -1):
                 # What hangs on a comment that is not shown cannot be reached, and is not counted either.
                 if self.shown(id):
-                    counts[self._parents[id]] += counts[id] + 1
-            self._descendants = counts
-        return self._descendants
+                    replies[self._parents[id]] += 1
+                    descendants[self._parents[id]] += descendants[id] + 1
+            self._counts = Counts(replies, descendants)
+        return self._counts
 
     def _count_one_more(self, id: int) -> None:
-        if self._descendants is None:
+        if self._counts is None:
             return
-        if len(self._descendants) != id:  # There was a hole before it.
-            self._descendants = None
-            return
-        self._descendants.append(0)
+        replies, descendants = self._counts
+        while len(replies) <= id:
+            replies.append(0)
+            descendants.append(0)
+        if self.shown(id):
+            replies[self._parents[id]] += 1
         while id != ROOT and self.shown(id):
             id = self._parents[id]
-            self._descendants[id] += 1
-
-    def _replies(self, id: int) -> int:
-        return sum(1 for child in self._child_lists().get(id, ()) if self.shown(child))
-
-    def _depth(self, id: int) -> int:
-        depth = 0
-        while (id := self._parents[id]) != ROOT:
-            depth += 1
-        return depth
+            descendants[id] += 1
 
     def _rank(self, id: int) -> tuple[int, int]:
         return -self._score(id), -id
@@ -199,7 +209,7 @@ class CommentTree:
             self._best[parent] = sorted(self._rank(child) for child in self._child_lists().get(parent, ()))
         return self._best[parent]
 
-    def _mark(self, id: int, parent: int, order: Order) -> str:
+    def _mark(self, id: int, order: Order) -> str:
         """Where a sibling stands, in a form that survives a change of its score."""
         return f"{self._score(id)}.{id}" if order == "best" else str(id)
 
@@ -213,51 +223,48 @@ class CommentTree:
         children: Sequence[int] = self._child_lists().get(parent, ())
         mark = _number(after)
         if order == "oldest":
-            return iter(children[bisect_right(children, mark) :] if after else children)
+            start = bisect_right(children, mark) if after else 0
+            return (children[at] for at in range(start, len(children)))
         end = bisect_left(children, mark) if after else len(children)
         return (children[at] for at in range(end - 1, -1, -1))
 
-    def _walk(self, parent: int, order: Order, after: str | None) -> Iterator[tuple[int, int, int]]:
-        """(top, id, depth) in reading order, beyond ``after``: the mark of a top, a dot, the last comment shown."""
-        base = self._depth(parent) + 1 if parent else 0
+    def _walk(self, parent: int, order: Order, after: str | None) -> Iterator[tuple[str, int]]:
+        """(mark of its top, id) in reading order, beyond ``after``: such a mark, a dot, the last comment shown."""
+        level = self._levels[parent] + 1
         mark, _, last = (after or "").rpartition(".")
-        if after:
-            top, seen = self._top_of(_number(last), parent), _number(last)
-            if top:
-                yield from self._below(top, seen, base)
-        for top in self._siblings(parent, order, mark or None):
-            yield top, top, base
-            if self.shown(top):
-                yield from self._below(top, top, base)
+        if mark:
+            # As it stood when its thread began: by its score of now, its siblings would be shown again or never.
+            top = ".".join(map(str, _numbers(mark, 2 if order == "best" else 1)))
+            seen = _number(last)
+            if self.has(seen) and self._levels[seen] >= level:
+                for id in self._below(seen, level):
+                    yield top, id
+        for id in self._siblings(parent, order, mark or None):
+            top = self._mark(id, order)
+            yield top, id
+            if self.shown(id):
+                for reply in self._below(id, level):
+                    yield top, reply
 
-    def _top_of(self, id: int, parent: int) -> int:
-        """The child of ``parent`` that ``id`` hangs on; ROOT if it does not."""
-        if not self.has(id):
-            return ROOT
-        while id != ROOT and self._parents[id] != parent:
-            id = self._parents[id]
-        return id
-
-    def _below(self, top: int, seen: int, base: int) -> Iterator[tuple[int, int, int]]:
-        """The descendants of ``top`` that follow ``seen`` in reading order; not those of a comment not shown."""
+    def _below(self, seen: int, level: int) -> Iterator[int]:
+        """What follows ``seen`` in its thread, whose top is at ``level``; not what hangs on a comment not shown."""
         children = self._child_lists()
-        depth = base + self._depth(seen) - self._depth(top)
         id = seen
         while True:
             replies = children.get(id, ()) if self.shown(id) else ()
             if replies:
-                id, depth = replies[0], depth + 1
+                id = replies[0]
             else:
-                while id != top:
+                while self._levels[id] > level:
                     siblings = children[self._parents[id]]
                     at = bisect_right(siblings, id)
                     if at < len(siblings):
                         id = siblings[at]
                         break
-                    id, depth = self._parents[id], depth - 1
-                if id == top:
+                    id = self._parents[id]
+                else:
                     return
-            yield top, id, depth
+            yield id
 
 
 def _number(text: str | None) -> int:
