@@ -18,6 +18,12 @@ POST_BYTES_MAX = 1 << 20
 """Of a request that carries a post: 100,000 characters of any script, escaped or not."""
 
 
+_ANYWHERE = (
+    *("internal", "overloaded", "unavailable", "too_many_requests"),
+    *("bad_request", "token_expired", "unauthorized"),
+)
+
+
 class Endpoint(Struct, frozen=True, kw_only=True):
     """One method of one path."""
 
@@ -46,13 +52,13 @@ class Endpoint(Struct, frozen=True, kw_only=True):
 
     def error_codes(self) -> tuple[str, ...]:
         """Every code that it may answer."""
-        codes = ["internal", "overloaded", "unavailable", "too_many_requests", "token_expired", "unauthorized"]
+        codes = [*_ANYWHERE]
         if self.method != "GET":
             codes += ["origin_not_allowed", "request_timeout"]
         if self.who != "anyone":
             codes += ["permission_denied"]
         if self.body is not None:
-            codes += ["bad_request", "too_large", "unsupported_media_type"]
+            codes += ["too_large", "unsupported_media_type"]
         if self.body is not None or self.query is not None:
             codes += ["invalid"]
         if self.takes_operation:
@@ -102,7 +108,7 @@ _ACCOUNTS = (
         method="PATCH", path="/v1/me", name="edit_me", subject="Accounts",
         summary="Change one's profile or password; answers with an access token that bears the new name.",
         who="writer", body=requests.EditProfile, answer=requests.SignedIn,
-        errors=("account_not_found", "wrong_credentials"),
+        errors=("account_not_found", "wrong_credentials", "not_available"),
     ),
     Endpoint(
         method="DELETE", path="/v1/me", name="delete_me", subject="Accounts",
