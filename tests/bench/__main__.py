@@ -205,33 +205,37 @@ async def measure(rounds: int, seconds: float) -> list[Line]:
 # -- the report -------------------------------------------------------------------------------------------------------
 
 
-def report(lines: Sequence[Line], command: str) -> str:
+def report(lines: Sequence[Line], command: str, load: float) -> str:
+    """The results for people; ``load`` is what else the machine was doing, as its load average before."""
     floor = next(line for line in lines if line.phase == FLOOR)
     rows = [
         f"| {line.phase} | {line.saturated.rate:,.0f} | {line.saturated.rate / floor.saturated.rate:.1f} | "
         + (f"{line.halved.p50_ms:.1f} | {line.halved.p99_ms:.1f} | " if line.halved else "| | ")
+        + f"{line.saturated.rate / line.saturated.servers:,.0f} | "
         + f"{line.saturated.servers:.0%} | {line.saturated.generator:.0%} |"
         for line in lines
     ]
-    memory_gib = psutil.virtual_memory().total / (1 << 30)
-    return "\n".join([
-        "# Durable writes a second, one worker",
-        "",
-        f"`{command}` on {datetime.now(UTC):%Y-%m-%d}: {_processor()}, {os.cpu_count()} cores, {memory_gib:.0f} GiB, "
-        f"Linux {platform.release()}, Python {platform.python_version()}, embedded Postgres 18 with fsync on.",
-        "",
-        "| | acknowledged/s | × floor | p50 ms at half | p99 ms at half | servers' core | generator's core |",
-        "| --- | ---: | ---: | ---: | ---: | ---: | ---: |",
-        *rows,
-        "",
-        f"The server and Postgres share one core, the generator has the other. {WRITERS} connections with "
-        f"{WRITERS_WINDOW} requests in flight comment on {POSTS} posts ({len(BODY)} characters each); {READERS} people "
-        f"with {READERS_WINDOW} in flight like {LIKED_POSTS:,} posts; the floor has {FLOOR_CONNECTIONS} kept "
-        "connections and a pool of 16. Rates are those of the median round at saturation; latency is measured in an "
-        "open loop at half that rate, from the time a request was due. After each phase the rows in Postgres equal "
-        "the acknowledgements.",
-        "",
-    ])  # fmt: skip
+    newline = "\n"
+    machine = (
+        f"{_processor()}, {os.cpu_count()} cores, {psutil.virtual_memory().total / (1 << 30):.0f} GiB, "
+        f"Linux {platform.release()}, Python {platform.python_version()}, embedded Postgres with fsync on"
+    )
+    return f"""\
+# Durable writes a second, one worker
+
+`{command}` on {datetime.now(UTC):%Y-%m-%d}: {machine}. Load average before: {load:.1f}.
+
+| | acknowledged/s | × floor | p50 ms at half | p99 ms at half | per CPU second | servers' core | generator's core |
+| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |
+{newline.join(rows)}
+
+The server and Postgres share one core, the generator has the other. {WRITERS} connections with {WRITERS_WINDOW} requests
+in flight comment on {POSTS} posts ({len(BODY)} characters each); {READERS} people with {READERS_WINDOW} in flight like
+{LIKED_POSTS:,} posts; the floor has {FLOOR_CONNECTIONS} kept connections and a pool of 16. Rates are those of the median
+round at saturation; latency is measured in an open loop at half that rate, from the time a request was due. After each
+phase the rows in Postgres equal the acknowledgements. Where the servers' core is well below 100 % at saturation, other
+programs had the rest of it.
+"""
 
 
 def _processor() -> str:
@@ -258,16 +262,15 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__.partition("\n")[0])
     parser.add_argument("--rounds", type=int, default=3, help="of which the median counts (default 3)")
     parser.add_argument("--seconds", type=float, default=5.0, help="of each phase (default 5)")
-    parser.add_argument("--write", action="store_true", help=f"keep the results in {RESULTS.name}")
     options = parser.parse_args()
     if (os.cpu_count() or 1) < 2:
         print("the benchmark needs two cores: one for the servers, one for the generator", file=sys.stderr)
         return 2
+    load = os.getloadavg()[0]
     lines = uvloop.run(measure(options.rounds, options.seconds))
-    text = report(lines, "python -m tests.bench " + " ".join(sys.argv[1:]))
+    text = report(lines, " ".join(["python -m tests.bench", *sys.argv[1:]]), load)
     print("\n" + text)
-    if options.write:
-        RESULTS.write_text(text)
+    RESULTS.write_text(text)
     for shortcoming in shortcomings(lines):
         print(shortcoming, file=sys.stderr)
     return 1 if shortcomings(lines) else 0
