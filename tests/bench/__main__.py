@@ -229,12 +229,12 @@ def report(lines: Sequence[Line], command: str, load: float) -> str:
 | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |
 {newline.join(rows)}
 
-The server and Postgres share one core, the generator has the other. {WRITERS} connections with {WRITERS_WINDOW} requests
-in flight comment on {POSTS} posts ({len(BODY)} characters each); {READERS} people with {READERS_WINDOW} in flight like
-{LIKED_POSTS:,} posts; the floor has {FLOOR_CONNECTIONS} kept connections and a pool of 16. Rates are those of the median
-round at saturation; latency is measured in an open loop at half that rate, from the time a request was due. After each
-phase the rows in Postgres equal the acknowledgements. Where the servers' core is well below 100 % at saturation, other
-programs had the rest of it.
+The server and Postgres share one core, the generator has the other. {WRITERS} connections with {WRITERS_WINDOW}
+requests in flight comment on {POSTS} posts ({len(BODY)} characters each); {READERS} people with {READERS_WINDOW} in
+flight like {LIKED_POSTS:,} posts; the floor has {FLOOR_CONNECTIONS} kept connections and a pool of 16. Rates are those
+of the median round at saturation; latency is measured in an open loop at half that rate, from the time a request was
+due. After each phase the rows in Postgres equal the acknowledgements. Where the servers' core is well below 100 % at
+saturation, other programs had the rest of it.
 """
 
 
