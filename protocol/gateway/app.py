@@ -101,20 +101,7 @@ def make_app(
     add_reference(app, version)
     Pages(site or Site(), backend, settings.public_url).add_to(app)
 
-    async def life(_: web.Application) -> AsyncIterator[None]:
-        since_ms = int((clock() - settings.access_ttl_s) * 1000)
-        for session, at_ms in sorted(await backend.revoked_sessions(since_ms), key=lambda ended: ended[1]):
-            revoked.add_session(session, at_ms / 1000)
-        async with sockets:
-            yield
-        passwords.close()
-
-    async def shut_down(_: web.Application) -> None:
-        # Before the server waits for its handlers: those of the sockets end only when told to.
-        await sockets.shut_down()
-
-    app.cleanup_ctx.append(life)
-    app.on_shutdown.append(shut_down)
+    _add_life(app, backend, revoked, sockets, passwords)
     return app
 
 
@@ -139,6 +126,21 @@ def _add_endpoints(app: web.Application, server: Server, handlers: Mapping[str, 
             app.router.add_get(endpoint.path, handle)
         else:
             app.router.add_route(endpoint.method, endpoint.path, handle)
+
+
+def _add_life(app: web.Application, backend: Backend, revoked: Revoked, sockets: Sockets, passwords: Passwords) -> None:
+    async def life(_: web.Application) -> AsyncIterator[None]:
+        await revoked.load(backend)
+        async with sockets:
+            yield
+        passwords.close()
+
+    async def shut_down(_: web.Application) -> None:
+        # Before the server waits for its handlers: those of the sockets end only when told to.
+        await sockets.shut_down()
+
+    app.cleanup_ctx.append(life)
+    app.on_shutdown.append(shut_down)
 
 
 def _add_probes(app: web.Application, backend: Backend, registry: CollectorRegistry) -> None:

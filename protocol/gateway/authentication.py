@@ -5,6 +5,7 @@ from collections.abc import Callable
 from msgspec.structs import replace
 
 from protocol.errors import Refused
+from protocol.gateway.backend import Backend
 from protocol.gateway.hosts import HostUsers
 from protocol.gateway.identity import Identity, Visitor
 from protocol.gateway.tokens import ACCESS_TYPE, TOKEN_CHARS_MAX, Tokens, anonymous, token_type
@@ -27,6 +28,12 @@ class Revoked:
         self._clock = clock
         self._ttl_s = access_ttl_s
         self._until_s: dict[str, float] = {}
+
+    async def load(self, backend: Backend) -> None:
+        """Remember the sessions that ended before this process began."""
+        since_ms = int((self._clock() - self._ttl_s) * 1000)
+        for session, at_ms in sorted(await backend.revoked_sessions(since_ms), key=lambda ended: ended[1]):
+            self.add_session(session, at_ms / 1000)
 
     def add_session(self, session: str, at_s: float | None = None) -> None:
         """``session`` ended, now or at Unix second ``at_s``."""
