@@ -1,6 +1,8 @@
 """One thread for each page, however its address is written."""
 
 import pytest
+from hypothesis import given, reject
+from hypothesis import strategies as st
 
 from protocol.errors import Refused
 from protocol.pagekeys import canonical_url, origin_of, page_of
@@ -90,3 +92,13 @@ def test_a_path_needs_a_site_and_a_slash(path: str | None, site: str | None) -> 
 def test_an_origin_is_written_as_browsers_write_it() -> None:
     assert origin_of("https://Example.org:443/a?b") == "https://example.org"
     assert origin_of("http://localhost:8080/") == "http://localhost:8080"
+
+
+@given(st.text(max_size=60), st.text(max_size=20))
+def test_a_canonical_address_is_its_own(path: str, host: str) -> None:
+    try:
+        once = canonical_url(f"https://{host or 'example.org'}/{path}")
+    except Refused:
+        reject()
+    assert canonical_url(once) == once
+    assert once.isascii()
