@@ -69,6 +69,25 @@ class Reader:
         await self.page.get_by_label("Password").fill(password)
         await self.page.get_by_role("button", name="Sign in", exact=True).click()
 
+    async def come_from_host(self, token: str) -> None:
+        """Be the person whom the host site's ``token`` names."""
+        await self.open("/")
+        await self.page.evaluate(
+            """async (token) => {
+              const answer = await fetch("/v1/me", { headers: { Authorization: `Bearer ${token}` } });
+              const kept = { account: await answer.json(), access_token: token, expires_ms: Date.now() + 3_600_000 };
+              localStorage.setItem("plaudit.session", JSON.stringify(kept));
+            }""",
+            token,
+        )
+
+    # -- the page
+
+    async def ground(self) -> str:
+        """The colour behind everything."""
+        colour: str = await self.page.evaluate("getComputedStyle(document.body).backgroundColor")
+        return colour
+
     # -- the conversation
 
     def comment(self, text: str) -> Locator:
@@ -117,7 +136,7 @@ class Reader:
 
     async def texts(self) -> list[str]:
         """The comments in reading order."""
-        return [text.strip() for text in await self.page.locator(".comment .prose").all_inner_texts()]
+        return [text.strip() for text in await self.page.locator(".conversation > .comments .prose").all_inner_texts()]
 
     # -- reactions
 
