@@ -36,16 +36,16 @@ class Tallies:
         counts[kind] = counts.get(kind, 0) + (1 if on else -1)
 
     def counts(self, comment: int) -> dict[str, int]:
-        """Reactions of one target by kind; kinds that nobody holds are left out."""
-        return {kind: count for kind, count in self._kinds_of.get(comment, {}).items() if count}
+        """Reactions of one target by kind, in order of its name; kinds that nobody holds are left out."""
+        return {kind: count for kind, count in sorted(self._kinds_of.get(comment, {}).items()) if count}
 
     def score(self, comment: int) -> int:
         counts = self._kinds_of.get(comment)
         return sum(counts.values()) if counts else 0
 
     def of(self, comment: int, person: int) -> list[str]:
-        """The kinds that a person gave to one target."""
-        return [kind for kind in self._kinds_of.get(comment, ()) if person in self._people[comment, kind]]
+        """The kinds that a person gave to one target, in order of their names."""
+        return [kind for kind in sorted(self._kinds_of.get(comment, ())) if person in self._people[comment, kind]]
 
     def dump(self) -> list[tuple[int, str, bytes]]:
         return [(comment, kind, people.serialize()) for (comment, kind), people in self._people.items() if people]

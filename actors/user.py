@@ -266,6 +266,8 @@ class UserActor:
                 self._sessions.pop(row.id, None)
             case SessionSaved(row):
                 self._sessions[row.id] = row
+                for over in [other.id for other in self._sessions.values() if other.expires_ms <= row.rotated_ms]:
+                    del self._sessions[over]
             case CommentSaved() | PostSaved() | ReactionSaved():
                 raise AssertionError("not an event of a user")
             case _:

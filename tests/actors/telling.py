@@ -1,0 +1,128 @@
+"""The one helper that knows the actors' interface: tells an actor commands, and keeps the rows it writes."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from actors.actor import Actor, CommentSaved, CommentsNeeded, Decision, Fetch, PostSaved, WritingsNeeded
+from actors.encoding import Encoder
+from actors.policy import Policy
+from actors.post import PostActor
+from protocol.commands import Command, Person
+from protocol.errors import DomainError
+from store.base import Author, LoadedPost, WrittenComment
+from store.rows import CommentRow, PostRow, ReactionRow, Row, SnapshotRow
+
+NOW = 1_770_000_000.0
+POST = 7
+ANN = Person(id=1, handle="ann", name="Ann", role="author", viewer=101)
+BOB = Person(id=2, handle="bob", name="Bob", viewer=102)
+CID = Person(id=3, handle="cid", name="Cid", viewer=103)
+MOD = Person(id=9, handle="mod", name="Mod", role="moderator", viewer=109)
+AUTHORS = {person.id: Author(person.id, person.handle, person.name, person.url) for person in (ANN, BOB, CID, MOD)}
+
+
+class Told:
+    """An actor, what it was told, and the rows that came of it."""
+
+    def __init__(self, actor: Actor) -> None:
+        self.actor = actor
+        self.rows: dict[tuple[type[Row], tuple[Any, ...]], Row] = {}
+        self.decisions: list[Decision] = []
+
+    def ask(self, command: Command, by: Person = BOB, now: float = NOW) -> Any:
+        """Decide, apply and answer; a refusal is raised."""
+        self.provide(command)
+        decision = self.actor.decide(command, by, now)
+        self.decisions.append(decision)
+        for event in decision.events:
+            self.actor.apply(event)
+            self.rows[type(event.row), event.row.identity()] = event.row
+        if decision.viewed is not None:
+            self.actor.look(decision.viewed)
+        answer = decision.answer()
+        if isinstance(answer, Fetch):
+            answer = answer.finish({id: self.written()[id] for id in answer.ids})
+        return answer
+
+    def code(self, command: Command, by: Person = BOB, now: float = NOW) -> str:
+        """The code of a refusal, which leaves everything as it was."""
+        before = (self.actor.version, self.actor.head)
+        try:
+            answer = self.ask(command, by, now)
+        except DomainError as error:
+            assert (self.actor.version, self.actor.head) == before
+            return error.code
+        raise AssertionError(f"not refused: {answer}")
+
+    def provide(self, command: Command) -> None:
+        match self.actor.needs(command):
+            case CommentsNeeded(ids):
+                written = self.written()
+                self.actor.provide_comments([written[id] for id in ids if id in written])
+            case WritingsNeeded(account_id, limit):
+                writings = [(row.post_id, row.id) for row in self.comments() if row.author_id == account_id]
+                self.actor.provide_writings(writings[:limit])
+            case None:
+                pass
+
+    @property
+    def decision(self) -> Decision:
+        """The last."""
+        return self.decisions[-1]
+
+    @property
+    def alarms(self) -> Mapping[str, int | None]:
+        return self.decision.alarms
+
+    # -- rows
+
+    def of(self, row_type: type[Row]) -> list[Any]:
+        return sorted((row for row in self.rows.values() if type(row) is row_type), key=lambda row: row.identity())
+
+    def comments(self) -> list[CommentRow]:
+        return self.of(CommentRow)
+
+    def written(self) -> dict[int, WrittenComment]:
+        return {row.id: WrittenComment(row, AUTHORS.get(row.author_id or 0)) for row in self.comments()}
+
+
+def new_post() -> PostActor:
+    return PostActor(POST, policy=Policy(), encoder=Encoder(), epoch="epoch")
+
+
+def reloaded(told: Told, snapshot: SnapshotRow | None) -> Told:
+    """The post as it is loaded from a snapshot and the rows, as the store gives them."""
+    actor = told.actor
+    assert isinstance(actor, PostActor)
+    version, head = (snapshot.version, snapshot.head) if snapshot is not None else (0, 0)
+    posts: Sequence[PostRow] = told.of(PostRow)
+    loaded = LoadedPost(
+        snapshot=snapshot,
+        post=posts[0] if posts else None,
+        author=AUTHORS.get(posts[0].author_id or 0) if posts else None,
+        state=actor.state_row() if posts else None,
+        views=actor.views_row() if posts else None,
+        comments=[
+            msgspec.structs.replace(row, body="")
+            for row in told.comments()
+            if row.version > version and (row.changed_offset > head or row.changed_offset == 0)
+        ],
+        reactions=[row for row in told.of(ReactionRow) if row.version > version],
+    )
+    again = Told(PostActor.load(POST, loaded, policy=Policy(), encoder=Encoder(), epoch="epoch"))
+    again.rows = dict(told.rows)
+    return again
+
+
+def snapshot_of(actor: PostActor) -> SnapshotRow:
+    data = actor.snapshot()
+    assert data is not None
+    return SnapshotRow(actor=actor.key, version=actor.version, head=actor.head, data=data)
+
+
+def events_of(told: Told) -> list[CommentSaved | PostSaved]:
+    return [
+        event for decision in told.decisions for event in decision.events if isinstance(event, CommentSaved | PostSaved)
+    ]
