@@ -371,6 +371,10 @@ class Registry:
     async def reload(self, activation: Activation) -> Activation | None:
         if activation.phase is Phase.GONE:
             return None
+        if not self._ownership.owns(activation.slot, activation.epoch):
+            # To wait for the slot would hold up the commits of all others.
+            self.drop(activation, "slot lost")
+            return None
         mailbox, activation.mailbox = activation.mailbox, deque()
         activation.abandon()
         fresh = self._activations[activation.key] = Activation(activation.key, activation.slot, self._backlog)

@@ -1,7 +1,10 @@
 """One bad row harms nobody else: only the culprit's command is refused, whatever else is in the batch."""
 
+import asyncio
+
 import pytest
 
+from actors.keys import post_key, slot_of
 from actors.runtime.activation import Activation
 from protocol.commands import CreatePost
 from store.memory import RequestLost, RowRefused
@@ -164,3 +167,16 @@ async def test_a_defect_during_the_search_leaves_nobody_waiting(rig: Rig, monkey
         assert await one.code() in ("internal", "unavailable")
     monkeypatch.undo()
     assert (await rig.ask(say("after all"))).id == "1"
+
+
+async def test_a_slot_that_is_lost_during_the_search_holds_up_nobody_else(rig: Rig) -> None:
+    await rig.ask(CreatePost(post=str(OTHER), title="Another"), ANN)
+    rig.store.faults.append(RowRefused(poison))
+    asked = await batch(rig, (say("poison"), BOB), (say("a"), BOB))
+    rig.node._ownership.lose([slot_of(post_key(POST))])
+    rig.hold("claim")
+    began = asyncio.get_running_loop().time()
+    assert {await one.code() for one in asked} == {"unavailable"}
+    assert (await rig.ask(say("elsewhere", post=OTHER))).id == "1"
+
+    assert asyncio.get_running_loop().time() - began < 1
