@@ -5,7 +5,6 @@ timestamptz``. ``table`` and ``key`` say where the row lives and what identifies
 beside it in the batch.
 """
 
-from collections.abc import Callable
 from operator import attrgetter
 from typing import Any, ClassVar
 
@@ -20,7 +19,7 @@ class Row(Struct, frozen=True, kw_only=True):
     insert_only: ClassVar[bool] = False
     """Whether a second image of the same key is refused rather than put in the place of the first."""
 
-    _identity: ClassVar[Callable[[Any], tuple[Any, ...]]]
+    _identity: ClassVar[staticmethod[[Any], tuple[Any, ...]]]
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
