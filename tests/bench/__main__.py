@@ -269,8 +269,8 @@ def main() -> int:
     load = os.getloadavg()[0]
     lines = uvloop.run(measure(options.rounds, options.seconds))
     text = report(lines, " ".join(["python -m tests.bench", *sys.argv[1:]]), load)
-    print("\n" + text)
     RESULTS.write_text(text)
+    print("\n" + text)
     for shortcoming in shortcomings(lines):
         print(shortcoming, file=sys.stderr)
     return 1 if shortcomings(lines) else 0

@@ -15,9 +15,6 @@ from itertools import islice
 from time import perf_counter
 from typing import cast
 
-FRAME_BYTES_MAX = 60_000
-"""Below what the server takes."""
-
 
 class Tally:
     """What a phase has seen, over all its callers."""
@@ -102,18 +99,13 @@ class WebSocketCaller(Caller):
     def ask(self, requests: Sequence[bytes], due: float) -> None:
         self.tally.asked += len(requests)
         self.drained.clear()
-        commands: list[bytes] = []
-        size = 0
+        frames: list[bytes] = []
         for request in requests:
             self._last_id += 1
             self._in_flight[self._last_id] = due
-            command = b'{"id":%d,"rpc":%b}' % (self._last_id, request)
-            if size + len(command) > FRAME_BYTES_MAX:
-                self._write(b"\n".join(commands))
-                commands, size = [], 0
-            commands.append(command)
-            size += len(command) + 1
-        self._write(b"\n".join(commands))
+            # The SDKs too send each call in a frame of its own.
+            frames.append(_frame(b'{"id":%d,"rpc":%b}' % (self._last_id, request)))
+        self._transport.write(b"".join(frames))
 
     def data_received(self, data: bytes) -> None:
         data = self._buffer + data
@@ -126,7 +118,7 @@ class WebSocketCaller(Caller):
                 self.opened.set_exception(ConnectionError(head.decode(errors="replace")))
                 return
             self._upgraded = True
-            self._write(json.dumps({"id": 1, "connect": {"token": self._token}}).encode())
+            self._transport.write(_frame(json.dumps({"id": 1, "connect": {"token": self._token}}).encode()))
         at = 0
         while (end_at := _frame_end(data, at)) is not None:
             start, at = end_at
@@ -139,7 +131,7 @@ class WebSocketCaller(Caller):
     def _handle(self, payload: bytes) -> None:
         for line in payload.split(b"\n"):
             if line == b"{}":
-                self._write(b"{}")
+                self._transport.write(_frame(b"{}"))
                 continue
             # Only what is not the plain answer to an RPC is worth decoding: it is rare.
             if (
@@ -161,16 +153,12 @@ class WebSocketCaller(Caller):
         elif "id" in reply:
             self._answered(self._in_flight.pop(int(str(reply["id"]))), str(error))
 
-    def _write(self, payload: bytes) -> None:
-        # RFC 6455, 5.3: a client masks; masking with zero is the identity.
-        size = len(payload)
-        if size < 126:
-            head = bytes((0x81, 0x80 | size))
-        elif size < 65_536:
-            head = bytes((0x81, 0xFE)) + size.to_bytes(2, "big")
-        else:
-            head = bytes((0x81, 0xFF)) + size.to_bytes(8, "big")
-        self._transport.write(head + b"\0\0\0\0" + payload)
+
+def _frame(payload: bytes) -> bytes:
+    """A text frame. RFC 6455, 5.3: a client masks; masking with zero is the identity."""
+    size = len(payload)
+    length = bytes((0x80 | size,)) if size < 126 else b"\xfe" + size.to_bytes(2, "big")
+    return b"\x81" + length + b"\0\0\0\0" + payload
 
 
 def _frame_end(data: bytes, at: int) -> tuple[int, int] | None:
