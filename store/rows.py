@@ -5,6 +5,7 @@ timestamptz``. ``table`` and ``key`` say where the row lives and what identifies
 beside it in the batch.
 """
 
+from collections.abc import Callable
 from operator import attrgetter
 from typing import Any, ClassVar
 
@@ -19,16 +20,16 @@ class Row(Struct, frozen=True, kw_only=True):
     insert_only: ClassVar[bool] = False
     """Whether a second image of the same key is refused rather than put in the place of the first."""
 
-    _identity: ClassVar[staticmethod[[Any], tuple[Any, ...]]]
+    _identity: ClassVar[Callable[[Any], tuple[Any, ...]]]
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
         values = attrgetter(*cls.key)
-        cls._identity = staticmethod(values if len(cls.key) > 1 else lambda row: (values(row),))
+        cls._identity = values if len(cls.key) > 1 else lambda row: (values(row),)
 
     def identity(self) -> tuple[Any, ...]:
         """The values of the key's columns."""
-        return self._identity(self)
+        return type(self)._identity(self)
 
 
 class AccountRow(Row, frozen=True, kw_only=True):
