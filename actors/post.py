@@ -374,6 +374,7 @@ class PostActor:
         return self._resave(row, author, state="deleted", body="", deleted_ms=now_ms)
 
     def _approve_comment(self, command: ApproveComment, by: Person) -> Decision:
+        self._readable(by)
         if not self._owns(by):
             raise Refused("permission_denied")
         row, author = self._existing(int(command.comment), by)

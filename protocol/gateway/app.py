@@ -10,6 +10,7 @@ from protocol.gateway.addresses import Proxies
 from protocol.gateway.authentication import Authentication, Revoked
 from protocol.gateway.backend import Backend
 from protocol.gateway.comments import Comments
+from protocol.gateway.embedding import Embedding
 from protocol.gateway.hosts import HostUsers, Keys, PublishedKeys, SharedSecret, jwks_fetcher
 from protocol.gateway.http import Handler, Server, answer
 from protocol.gateway.limits import Limits
@@ -68,6 +69,7 @@ def make_app(
         clock=timer,
         wall_clock=clock,
         new_client=lambda: token_bytes(12).hex(),
+        registry=registry,
         version=version,
     )
     revoked.session_ended = sockets.connections.end_session
@@ -99,7 +101,9 @@ def make_app(
     app.router.add_get("/v1/posts/{id}/events", SseEndpoint(sockets).handle)
     _add_probes(app, backend, registry)
     add_reference(app, version)
-    Pages(site or Site(), backend, settings.public_url).add_to(app)
+    site = site or Site()
+    Pages(site, backend, settings.public_url).add_to(app)
+    Embedding(site, origins).add_to(app)
 
     _add_life(app, backend, revoked, sockets, passwords)
     return app

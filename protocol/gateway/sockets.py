@@ -5,12 +5,15 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Final, Protocol
 
+from prometheus_client import CollectorRegistry
+
 from protocol.commands import Person
 from protocol.errors import FORCED, SHUTDOWN
 from protocol.gateway.addresses import Proxies, rate_key
 from protocol.gateway.backend import Backend
 from protocol.gateway.identity import Authenticator
 from protocol.gateway.limits import Limits
+from protocol.gateway.metrics import SocketMetrics
 from protocol.gateway.origins import Origins
 from protocol.gateway.settings import GatewaySettings
 from protocol.gateway.wheel import Wheel
@@ -109,6 +112,7 @@ class Sockets:
         clock: Callable[[], float],
         wall_clock: Callable[[], float],
         new_client: Callable[[], str],
+        registry: CollectorRegistry,
         version: str = "plaudit",
         tick_s: float = 1.0,
     ) -> None:
@@ -124,6 +128,7 @@ class Sockets:
         self.version = version
         self.wheel = Wheel(clock, tick_s)
         self.connections = Connections(settings.connections_per_address_max)
+        self.metrics = SocketMetrics(registry, lambda: len(self.connections))
         self.closing = False
         """Whether new connections are turned away."""
 

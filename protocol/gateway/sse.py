@@ -155,6 +155,7 @@ class SseConnection:
     def close(self, code: int, reason: str) -> None:
         """End the stream; why cannot be said, and a browser comes back by itself."""
         if not self._ended.is_set():
+            self._sockets.metrics.closed(code)
             self._ended.set()
             self._sockets.wheel.schedule(self, CLOSE_GRACE_S)
 

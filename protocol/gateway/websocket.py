@@ -123,6 +123,7 @@ class WebSocketConnection:
         """Say why, and give the client a moment to close its side; what it says meanwhile is not heard."""
         if self._closed:
             return
+        self._sockets.metrics.closed(code)
         self._flush()
         self._pipe.write(close_frame(code, reason))
         self._stop()

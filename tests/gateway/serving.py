@@ -8,6 +8,7 @@ from typing import Any
 
 import aiohttp
 from aiohttp import web
+from prometheus_client import CollectorRegistry
 
 from protocol import session as conversation
 from protocol.commands import Person
@@ -73,6 +74,7 @@ async def serving(
         clock=time.monotonic,
         wall_clock=time.time,
         new_client=lambda: f"c{next(numbers)}",
+        registry=CollectorRegistry(),
         tick_s=tick_s,
     )
     site = Site(backend, authenticator, sockets)

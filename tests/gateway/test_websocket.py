@@ -518,6 +518,18 @@ async def test_a_shutdown_tells_every_client_to_come_back() -> None:
             assert await Conversation(late).closed() == (3001, "shutdown")
 
 
+async def test_open_connections_and_the_codes_they_were_closed_with_are_counted() -> None:
+    async with serving() as site, dialled(site) as one, dialled(site) as two:
+        conversations = [await connected(one), await connected(two)]
+        registry = site.sockets.metrics.registry
+        assert registry.get_sample_value("plaudit_connections") == 2
+        await site.sockets.shut_down()
+        for conversation in conversations:
+            await conversation.closed()
+        assert registry.get_sample_value("plaudit_connections") == 0
+        assert registry.get_sample_value("plaudit_disconnects_total", {"code": "3001"}) == 2
+
+
 async def test_the_connections_of_a_session_that_was_ended_are_closed() -> None:
     async with serving() as site, dialled(site) as one, dialled(site) as two:
         ada, bob = await connected(one, "ada"), await connected(two, "bob")
