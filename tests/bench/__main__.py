@@ -11,11 +11,14 @@ import os
 import platform
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime
 from itertools import count, cycle
+from operator import attrgetter
 from pathlib import Path
+from types import MappingProxyType
+from typing import Literal
 
 import asyncpg
 import psutil
@@ -188,18 +191,37 @@ async def measure(rounds: int, seconds: float) -> list[Line]:
         opened.push_async_callback(database.close)
         phases = await opened.enter_async_context(site_phases(site, postgres_pid))
         phases.append(await opened.enter_async_context(floor_phase(floor.port, (floor.pid, postgres_pid))))
-        saturated: list[list[Measured]] = [[] for _ in phases]
-        for _ in range(rounds):
-            for phase, runs in zip(phases, saturated, strict=True):
-                runs.append(await run_phase(phase, database, seconds))
-        lines = []
-        for phase, runs in zip(phases, saturated, strict=True):
-            middle = sorted(runs, key=lambda run: run.rate)[len(runs) // 2]
-            halved = None
-            if phase.name in (COMMENTS, FLOOR):
-                halved = await run_phase(phase, database, 2 * seconds, middle.rate / 2)
-            lines.append(Line(phase.name, middle, halved))
-        return lines
+        saturated = await run_rounds(rounds, phases, database, seconds)
+        halved = await run_rounds(
+            rounds,
+            [phase for phase in phases if phase.name in (COMMENTS, FLOOR)],
+            database,
+            2 * seconds,
+            {name: _median(runs, "rate").rate / 2 for name, runs in saturated.items()},
+        )
+        return [
+            Line(name, _median(runs, "rate"), _median(halved[name], "p99_ms") if name in halved else None)
+            for name, runs in saturated.items()
+        ]
+
+
+async def run_rounds(
+    rounds: int,
+    phases: Sequence[Phase],
+    database: "asyncpg.Connection[asyncpg.Record]",
+    seconds: float,
+    rates: Mapping[str, float] = MappingProxyType({}),
+) -> dict[str, list[Measured]]:
+    """Every phase in turn, ``rounds`` times, so that what disturbs the machine for a while disturbs all of them."""
+    runs: dict[str, list[Measured]] = {phase.name: [] for phase in phases}
+    for _ in range(rounds):
+        for phase in phases:
+            runs[phase.name].append(await run_phase(phase, database, seconds, rates.get(phase.name)))
+    return runs
+
+
+def _median(runs: Sequence[Measured], by: Literal["rate", "p99_ms"]) -> Measured:
+    return sorted(runs, key=attrgetter(by))[len(runs) // 2]
 
 
 # -- the report -------------------------------------------------------------------------------------------------------
@@ -232,9 +254,9 @@ def report(lines: Sequence[Line], command: str, load: float) -> str:
 The server and Postgres share one core, the generator has the other. {WRITERS} connections with {WRITERS_WINDOW}
 requests in flight comment on {POSTS} posts ({len(BODY)} characters each); {READERS} people with {READERS_WINDOW} in
 flight like {LIKED_POSTS:,} posts; the floor has {FLOOR_CONNECTIONS} kept connections and a pool of 16. Rates are those
-of the median round at saturation; latency is measured in an open loop at half that rate, from the time a request was
-due. After each phase the rows in Postgres equal the acknowledgements. Where the servers' core is well below 100 % at
-saturation, other programs had the rest of it.
+of the median round at saturation; latency is that of the median round of an open loop at half that rate, from the time
+a request was due. After each phase the rows in Postgres equal the acknowledgements. Where the servers' core is well
+below 100 % at saturation, other programs had the rest of it.
 """
 
 

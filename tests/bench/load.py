@@ -118,4 +118,5 @@ def cpu_seconds(pid: int) -> float:
     """What ``pid`` and its descendants have used so far."""
     process = psutil.Process(pid)
     spent = [each.cpu_times() for each in (process, *process.children(recursive=True))]
-    return sum(times.user + times.system for times in spent)
+    # Those that have ended are in what their parent has of its children.
+    return sum(times.user + times.system + times.children_user + times.children_system for times in spent)
