@@ -168,7 +168,8 @@ _POSTS = (
     ),
     Endpoint(
         method="PUT", path="/v1/pages", name="open_page", subject="Posts",
-        summary="The post that holds the comments of a page elsewhere, made on first use. For allowed origins. "
+        summary="The post that holds the comments of a page elsewhere, made on first use. The site that asks has to be "
+        "allowed, and the site of the url, which is needed where no site asks. "
         "Query, fragment, trailing slash, default port and the case of the host make no difference.",
         body=requests.PageKey, answer=views.PostView, headers=("ETag",), errors=_NO_POST,
     ),

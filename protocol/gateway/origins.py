@@ -1,7 +1,6 @@
 """Which sites' pages may talk to this server: CORS for HTTP and SSE, the ``Origin`` check for WebSocket."""
 
 from collections.abc import Iterable
-from urllib.parse import urlsplit
 
 from aiohttp import hdrs, web
 from multidict import CIMultiDict
@@ -26,19 +25,27 @@ class Origins:
         given = [origin.strip() for origin in allowed]
         self._any = "*" in given
         self._allowed = {origin_of(origin) for origin in given if origin != "*"}
-        if public_url is not None:
-            self._allowed.add(origin_of(public_url))
+        self._own = None if public_url is None else origin_of(public_url)
 
     def allows(self, origin: str, host: str) -> bool:
         """Whether pages of ``origin`` (an ``Origin`` header) may use the server that they reach as ``host``."""
+        return self._any or origin in self._allowed or self.owns(origin, host)
+
+    def owns(self, origin: str, host: str) -> bool:
+        """Whether ``origin`` is the server's own, which is reached as ``host``."""
         # The scheme is left out: behind a proxy that ends TLS the server does not know its own.
-        return self._any or origin in self._allowed or (origin != "null" and urlsplit(origin).netloc == host)
+        return origin == self._own or (host != "" and origin in (f"https://{host}", f"http://{host}"))
 
     def allows_page(self, url: str, host: str) -> bool:
         """Whether the page at ``url`` may embed a post: the scheme, which makes no other page of it, does not count."""
         origin = origin_of(url)
         site = origin.partition("://")[2]
         return any(self.allows(f"{scheme}://{site}", host) for scheme in ("https", "http"))
+
+    def frame_ancestors(self) -> str:
+        """The sites whose pages may show one of this server in a frame, in the words of Content-Security-Policy."""
+        own = ["'self'"] if self._own is None else ["'self'", self._own]
+        return "*" if self._any else " ".join([*own, *sorted(self._allowed)])
 
     def check(self, request: web.BaseRequest) -> None:
         """Refuse a request that a page of another origin makes: ``origin_not_allowed``. Programs send no ``Origin``."""

@@ -24,6 +24,7 @@ from protocol.views import PostView
 PAGES: Final = ("/", "/sign-in", "/account", "/write")
 POST: Final = "/p/{slug}"
 SHELL: Final = "index.html"
+SPRITE: Final = "sprite.svg"
 DESCRIPTION_CHARS_MAX: Final = 200
 
 
@@ -92,7 +93,8 @@ class Pages:
 def filled(template: str, site: Site) -> str:
     """``template`` with what is known of the site in its places."""
     settings = escape(msgspec.json.encode(site).decode())
-    return template.replace("{{site}}", settings).replace("{{title}}", escape(site.title))
+    sprite = (STATIC / SPRITE).read_text(encoding="utf-8").rstrip()
+    return template.replace("{{sprite}}", sprite).replace("{{site}}", settings).replace("{{title}}", escape(site.title))
 
 
 def post_head(post: PostView, site_title: str, base: str) -> Iterator[str]:

@@ -175,11 +175,16 @@ class Posts:
         return _shown(call, view)
 
     def _check_site(self, request: web.Request, page: Page, origin: str | None) -> None:
-        """A browser says which site asks; a program may not, and then the page's own site has to be allowed."""
-        if origin is None and page.url is None:
-            raise Refused("origin_not_allowed", "a page belongs to a site: an Origin or a url is needed")
+        """A page belongs to a site, and that has to be allowed.
+
+        A browser says which site asks. Where none does, or the server's own, as the frame that it shows on other sites,
+        it is the page's address that counts.
+        """
+        host = host_of(request)
+        if page.url is None and (origin is None or self._origins.owns(origin, host)):
+            raise Refused("origin_not_allowed", "a page belongs to a site: its Origin or a url is needed")
         self._origins.check(request)
-        if page.url is not None and not self._origins.allows_page(page.url, host_of(request)):
+        if page.url is not None and not self._origins.allows_page(page.url, host):
             raise Refused("origin_not_allowed", "the page is on another site than those allowed")
 
     async def _make_page(self, page: Page, title: str | None) -> int:

@@ -5,7 +5,7 @@ import re
 from collections.abc import Callable
 
 import httpx
-from playwright.async_api import Browser, BrowserContext, ConsoleMessage, Error, Locator, Page, Response
+from playwright.async_api import Browser, BrowserContext, ConsoleMessage, Error, Frame, Locator, Page, Response
 
 TIMEOUT_MS = 15_000
 PASSWORD = "correct horse battery"
@@ -19,11 +19,15 @@ class Reader:
     def __init__(self, context: BrowserContext, page: Page, url: str) -> None:
         self.context = context
         self.page = page
+        self.scope: Page | Frame = page
+        """Where the conversation is: the page, or a frame on it."""
         self.url = url
         self.mistakes: list[str] = []
         """Errors that were thrown in the page, and what its policy forbade."""
         page.on("pageerror", self._thrown)
         page.on("console", self._said)
+        self._live = asyncio.Event()
+        page.on("websocket", lambda socket: socket.on("framereceived", self._received))
 
     def _thrown(self, error: Error) -> None:
         self.mistakes.append(str(error))
@@ -32,42 +36,63 @@ class Reader:
         if _FORBIDDEN.search(message.text):
             self.mistakes.append(message.text)
 
+    def _received(self, frame: str | bytes) -> None:
+        if '"subscribe"' in str(frame):
+            self._live.set()
+
     async def open(self, path: str) -> None:
         await self.page.goto(self.url + path)
 
     async def read(self, post: str) -> None:
         """Open a post and wait until it is live."""
-        async with self.page.expect_websocket(lambda socket: "/connection/websocket" in socket.url) as opening:
-            await self.open(f"/p/{post}")
-        socket = await opening.value
-        await socket.wait_for_event("framereceived", lambda frame: '"subscribe"' in str(frame))
-        await self.see(self.page.locator(".conversation"))
+        self._live.clear()
+        await self.open(f"/p/{post}")
+        await self._be_live()
+
+    async def read_embedded(self, address: str) -> None:
+        """Open a page elsewhere, go to the frame on it, and wait until that is live."""
+        self._live.clear()
+        await self.page.goto(address)
+        self.scope = await self.frame()
+        await self._be_live()
+
+    async def _be_live(self) -> None:
+        await asyncio.wait_for(self._live.wait(), TIMEOUT_MS / 1000)
+        await self.see(self.scope.locator(".conversation"))
+
+    async def frame(self) -> Frame:
+        """The frame on the page, brought into view."""
+        element = self.page.locator("iframe")
+        await element.scroll_into_view_if_needed()
+        frame = await (await element.element_handle()).content_frame()
+        assert frame is not None
+        return frame
 
     async def see(self, what: Locator | str) -> Locator:
         """Wait until it can be seen."""
-        locator = self.page.get_by_text(what) if isinstance(what, str) else what
+        locator = self.scope.get_by_text(what) if isinstance(what, str) else what
         await locator.first.wait_for(state="visible")
         return locator.first
 
     async def see_no_more(self, what: Locator | str) -> None:
-        locator = self.page.get_by_text(what) if isinstance(what, str) else what
+        locator = self.scope.get_by_text(what) if isinstance(what, str) else what
         await locator.first.wait_for(state="hidden")
 
     # -- who it is
 
     async def sign_up(self, handle: str, name: str) -> None:
         await self.open("/sign-in?new")
-        await self.page.get_by_label("User name").fill(handle)
-        await self.page.get_by_label("Name shown").fill(name)
-        await self.page.get_by_label("Password").fill(PASSWORD)
-        await self.page.get_by_role("button", name="Make the account").click()
-        await self.see(self.page.locator("nav .me", has_text=name))
+        await self.scope.get_by_label("User name").fill(handle)
+        await self.scope.get_by_label("Name shown").fill(name)
+        await self.scope.get_by_label("Password").fill(PASSWORD)
+        await self.scope.get_by_role("button", name="Make the account").click()
+        await self.see(self.scope.locator("nav .me", has_text=name))
 
     async def sign_in(self, handle: str, password: str = PASSWORD) -> None:
         await self.open("/sign-in")
-        await self.page.get_by_label("User name or e-mail").fill(handle)
-        await self.page.get_by_label("Password").fill(password)
-        await self.page.get_by_role("button", name="Sign in", exact=True).click()
+        await self.scope.get_by_label("User name or e-mail").fill(handle)
+        await self.scope.get_by_label("Password").fill(password)
+        await self.scope.get_by_role("button", name="Sign in", exact=True).click()
 
     async def come_from_host(self, token: str) -> None:
         """Be the person whom the host site's ``token`` names."""
@@ -85,26 +110,26 @@ class Reader:
 
     async def ground(self) -> str:
         """The colour behind everything."""
-        colour: str = await self.page.evaluate("getComputedStyle(document.body).backgroundColor")
+        colour: str = await self.scope.evaluate("getComputedStyle(document.body).backgroundColor")
         return colour
 
     # -- the conversation
 
     def comment(self, text: str) -> Locator:
         """The one comment that contains ``text``."""
-        return self.page.locator(".comment", has=self.page.locator(".prose", has_text=text))
+        return self.scope.locator(".comment", has=self.scope.locator(".prose", has_text=text))
 
     @property
     def composer(self) -> Locator:
-        return self.page.locator(".conversation > .composer")
+        return self.scope.locator(".conversation > .composer")
 
     @property
     def pill(self) -> Locator:
-        return self.page.locator(".pill")
+        return self.scope.locator(".pill")
 
     @property
     def notice(self) -> Locator:
-        return self.page.locator("#notice")
+        return self.scope.locator("#notice")
 
     async def write(self, text: str, *, guest: str | None = None, shown: str | None = None) -> None:
         """Comment, and wait until it is there, as ``shown`` where that is not what was typed."""
@@ -132,24 +157,24 @@ class Reader:
 
     async def order(self, name: str) -> None:
         async with self.page.expect_response(lambda response: "/comments?" in response.url):
-            await self.page.get_by_role("radio", name=name).check(force=True)
+            await self.scope.get_by_role("radio", name=name).check(force=True)
 
     async def texts(self) -> list[str]:
         """The comments in reading order."""
-        return [text.strip() for text in await self.page.locator(".conversation > .comments .prose").all_inner_texts()]
+        return [text.strip() for text in await self.scope.locator(".conversation > .comments .prose").all_inner_texts()]
 
     # -- reactions
 
     def reaction(self, kind: str, *, within: Locator | None = None) -> Locator:
-        return (within or self.page.locator(".response")).locator(f'[data-kind="{kind}"]')
+        return (within or self.scope.locator(".response")).locator(f'[data-kind="{kind}"]')
 
     @property
     def applaud(self) -> Locator:
-        return self.page.locator(".applaud")
+        return self.scope.locator(".applaud")
 
     @property
     def applause(self) -> Locator:
-        return self.page.locator(".applause > .amount")
+        return self.scope.locator(".applause > .amount")
 
     async def answered(self, method: str, path: str, act: Callable[[], object]) -> Response:
         """Do ``act`` and wait for the answer to the request that follows from it."""

@@ -12,7 +12,7 @@ from pytest_aiohttp.plugin import AiohttpClient
 
 from protocol.errors import Unavailable
 from protocol.gateway.assets import STATIC
-from protocol.gateway.pages import PAGES, Pages, Site
+from protocol.gateway.pages import PAGES, SPRITE, Pages, Site
 from tests.gateway.http_site import http_site
 from tests.gateway.recording import RecordingBackend
 
@@ -148,7 +148,9 @@ async def test_a_client_that_takes_no_gzip_gets_plain_text(client: Client) -> No
     assert await plain.read() == (STATIC / "style.css").read_bytes()
 
 
-@pytest.mark.parametrize("path", ["/static/none.js", "/static/index.html", "/static/..%2fpages.py"])
+@pytest.mark.parametrize(
+    "path", ["/static/none.js", "/static/index.html", "/static/embedded.html", "/static/..%2fpages.py"]
+)
 async def test_only_parts_of_the_page_are_served(client: Client, path: str) -> None:
     assert (await client.get(path)).status == 404
 
@@ -162,7 +164,7 @@ async def test_every_part_that_a_part_names_is_there(client: Client) -> None:
 
 
 def test_every_picture_that_a_module_names_is_in_the_sprite() -> None:
-    sprite = set(re.findall(r'id="icon-([a-z]+)"', (STATIC / "index.html").read_text(encoding="utf-8")))
+    sprite = set(re.findall(r'id="icon-([a-z]+)"', (STATIC / SPRITE).read_text(encoding="utf-8")))
     named = {
         name
         for part in STATIC.glob("*.js")

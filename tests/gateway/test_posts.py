@@ -273,12 +273,16 @@ async def test_pages_are_for_allowed_origins_only() -> None:
             ({"url": "https://evil.example/a"}, None),
             ({"id": "a"}, None),
             ({"id": "a"}, "null"),
+            # The server's own frame on any site could ask so.
+            ({"id": "a"}, site.api.url),
+            ({"id": "a", "url": "https://evil.example/a"}, site.api.url),
         ]
         for body, origin in refused:
             assert (await opened(site.api, body, origin)).code == "origin_not_allowed", (body, origin)
         assert site.store.rows(PostRow) == []
         assert (await opened(site.api, {"url": f"{FOREIGN}/a"}, None)).status == 200
         assert (await opened(site.api, {"path": "/own"}, site.api.url)).status == 200
+        assert (await opened(site.api, {"id": "a", "url": f"{FOREIGN}/a"}, site.api.url)).status == 200
 
 
 @pytest.mark.parametrize("body", [{}, {"path": "/a"}, {"url": "nonsense"}, {"id": ""}, {"title": "x"}, {"id": "\0"}])

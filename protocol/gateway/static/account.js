@@ -9,16 +9,22 @@ export function showSignIn(context, main) {
   const query = new URLSearchParams(location.search);
   const go = () => location.replace(safePath(query.get("next")));
   if (context.session.member) return go();
-  const panels = { in: signInForm(context, go), up: context.site.sign_up ? signUpForm(context, go) : null };
-  const heading = h("h1");
+  const panel = signInPanel(context, { heading: h("h1"), anew: query.has("new"), done: go });
+  main.replaceChildren(h("div", { class: "narrow" }, panel));
+  panel.querySelector("input").focus();
+}
+
+/** The form to sign in, and (first, if `anew`) the one to sign up; `heading` says which. `done()` follows a success. */
+export function signInPanel(context, { heading, anew = false, done }) {
+  const panels = { in: signInForm(context, done), up: context.site.sign_up ? signUpForm(context, done) : null };
   const place = h("div");
   const show = (which) => {
     heading.textContent = which === "up" ? "Make an account" : "Sign in";
     place.replaceChildren(panels[which], panels.up ? swap(which, show) : "");
     place.querySelector("input").focus();
   };
-  main.replaceChildren(h("div", { class: "narrow" }, heading, place));
-  show(query.has("new") && panels.up ? "up" : "in");
+  show(anew && panels.up ? "up" : "in");
+  return h("div", { class: "panel" }, heading, place);
 }
 
 /** Only a path of this site: the address could be anyone's making. */

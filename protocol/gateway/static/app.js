@@ -1,16 +1,12 @@
 /** The page's beginning: what every page has, and which page the address asks for. */
 
-import { Api } from "./api.js";
+import { around } from "./around.js";
+import { makeContext } from "./context.js";
 import { h, icon } from "./dom.js";
 import { signInHref } from "./identity.js";
-import { Live } from "./live.js";
-import { Session } from "./session.js";
-import { keepTimes } from "./words.js";
 
 const THEMES = { auto: "as the system has it", light: "light", dark: "dark" };
 const THEME_KEY = "plaudit.theme";
-// A short break heals unseen; only a longer one is told.
-const NOTICE_AFTER_MS = 1_500;
 
 const PAGES = [
   [/^\/$/, async (context, main) => (await import("./posts.js")).showPosts(context, main)],
@@ -21,28 +17,15 @@ const PAGES = [
 ];
 
 async function start() {
-  const context = makeContext();
+  const context = makeContext(around);
   const main = document.getElementById("main");
   showNavigation(context);
-  context.session.addEventListener("change", () => {
-    showNavigation(context);
-    if (context.live.state !== "closed") context.live.reopen();
-  });
-  watchConnection(context);
-  keepTimes();
+  context.session.addEventListener("change", () => showNavigation(context));
   try {
     await open(context, main);
   } catch (error) {
     showFailure(main, error);
   }
-}
-
-function makeContext() {
-  const site = JSON.parse(document.querySelector('meta[name="site"]').content);
-  const session = new Session();
-  const socketUrl = new URL("/connection/websocket", location.href);
-  socketUrl.protocol = location.protocol === "https:" ? "wss:" : "ws:";
-  return { site, session, api: new Api(session), live: new Live(socketUrl, session), notice: showNotice };
 }
 
 function open(context, main) {
@@ -62,26 +45,6 @@ function showFailure(main, error) {
     gone ? h("p", null, h("a", { href: "/" }, "See all posts")) : h("button", { type: "button", onclick: () => location.reload() }, "Try again"),
   );
   if (!("status" in error)) throw error;
-}
-
-function showNotice(text) {
-  const notice = document.getElementById("notice");
-  notice.textContent = text ?? "";
-  notice.hidden = !text;
-}
-
-/** Say so while the page is not live, and no longer. */
-function watchConnection({ live }) {
-  let timer = null;
-  live.addEventListener("state", () => {
-    clearTimeout(timer);
-    if (live.state === "waiting" || live.state === "connecting") {
-      const text = navigator.onLine ? "Reconnecting… New comments will appear when the connection is back." : "You are offline. What you write is kept.";
-      timer = setTimeout(() => showNotice(text), NOTICE_AFTER_MS);
-    } else {
-      showNotice(null);
-    }
-  });
 }
 
 function showNavigation({ session }) {

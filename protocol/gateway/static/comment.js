@@ -12,7 +12,7 @@ const INDENTED_NARROW = 4;
  * Where a comment stands: the comment itself, what hangs on it, and its element.
  *
  * `children` are the ids of the replies on the page, oldest first. `host` is what the comment may ask of the whole
- * conversation: `session`, `site`, `postAuthor`, `open`, and the actions
+ * conversation: `session`, `site`, `around`, `postAuthor`, `open`, and the actions
  * `reply edit remove react approve more fold`.
  */
 export class CommentItem {
@@ -111,7 +111,7 @@ export class CommentItem {
 
   #byline() {
     const { author, created_at, edited_at, state, kind } = this.comment;
-    const link = h("a", { class: "when", href: `#c-${this.id}` }, time(created_at));
+    const linkTo = (id, kind, ...text) => h("a", { class: kind, href: this.#host.around.href(id), "data-comment": id }, ...text);
     const own = author && author.id === this.#host.postAuthor;
     return [
       avatar(author),
@@ -119,8 +119,8 @@ export class CommentItem {
       own && h("span", { class: "badge" }, "Author"),
       kind === "pingback" && h("span", { class: "badge" }, "Pingback"),
       state === "held" && h("span", { class: "badge" }, "Waiting for approval"),
-      this.parent && h("a", { class: "to", href: `#c-${this.parent.id}` }, icon("reply"), h("span", null, this.parent.name)),
-      link,
+      this.parent && linkTo(this.parent.id, "to", icon("reply"), h("span", null, this.parent.name)),
+      linkTo(this.id, "when", time(created_at)),
       edited_at && h("span", { class: "edited" }, "edited"),
     ].filter(Boolean);
   }

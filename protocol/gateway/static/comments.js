@@ -8,10 +8,11 @@
 import { Asides } from "./asides.js";
 import { CommentItem } from "./comment.js";
 import { Composer } from "./composer.js";
-import { announce, focusOn, h } from "./dom.js";
+import { announce, h } from "./dom.js";
 import { ensureAccount } from "./identity.js";
 import { count, people } from "./words.js";
 
+const ID = /^[1-9][0-9]{0,18}$/;
 const PAGE = 50;
 const THREAD_PAGE = 200;
 const LONG = 500;
@@ -26,7 +27,7 @@ export class Comments {
   #path;
   #items = new Map();
   #waiting = new Map();
-  #order = keptOrder();
+  #order;
   #next = null;
   #sending = 0;
   #typedAt = 0;
@@ -41,10 +42,12 @@ export class Comments {
   #typing = h("p", { class: "typing", "aria-live": "polite" });
   #asides;
   #pill = h("button", { type: "button", class: "pill", hidden: true, onclick: () => this.#reveal() });
+  #pillPlace = h("div", { class: "pill-place", "aria-live": "polite" }, this.#pill);
 
   constructor(context, post) {
     this.#context = context;
     this.#post = post;
+    this.#order = keptOrder(context.order);
     this.#path = `/v1/posts/${post.id}/comments`;
     this.#asides = new Asides(context, this.#path, () => this.#host);
     this.element = h(
@@ -60,8 +63,9 @@ export class Comments {
       this.#older,
       this.#tail,
       this.#asides.mentions,
-      h("div", { class: "pill-place", "aria-live": "polite" }, this.#pill),
+      this.#pillPlace,
     );
+    context.around.float(this.#pillPlace);
     this.element.addEventListener("click", (event) => this.#followLink(event));
     if (post.comments_open) this.#empty.append(" Yours would be the first.");
     context.session.addEventListener("change", () => this.#showAll());
@@ -85,8 +89,9 @@ export class Comments {
     }
   }
 
-  /** Bring the comment that the address names into view, wherever it stands. */
+  /** Bring the comment that an address names into view, wherever it stands. */
   async visit(id) {
+    if (!ID.test(id)) return;
     if (!this.#items.has(id)) {
       const comment = await this.#context.api.get(`${this.#path}/${id}`).catch(() => null);
       if (!comment) return;
@@ -124,10 +129,11 @@ export class Comments {
   // -- what a comment may ask for
 
   get #host() {
-    const { session, site } = this.#context;
+    const { session, site, around } = this.#context;
     return {
       session,
       site,
+      around,
       postAuthor: this.#post.author?.id,
       open: this.#post.comments_open,
       reply: (item) => this.#reply(item),
@@ -392,7 +398,7 @@ export class Comments {
     if (!last) return true;
     const parent = this.#items.get(comment.parent);
     const atEnd = parent ? this.#lastBelow(parent).element === last : !comment.parent && this.#order === "oldest";
-    return atEnd && last.getBoundingClientRect().bottom < window.innerHeight;
+    return atEnd && last.getBoundingClientRect().bottom < this.#context.around.bottom;
   }
 
   #appear(comment) {
@@ -411,7 +417,7 @@ export class Comments {
     this.#pill.disabled = false;
     this.#showWaiting();
     const first = arrived.map(({ id }) => this.#items.get(id)?.element).filter(Boolean).sort(inReadingOrder)[0];
-    if (first) focusOn(first);
+    if (first) this.#bring(first);
   }
 
   /** A reply may hang on comments that no page has brought yet: fetch these, up to one that is there. */
@@ -457,18 +463,24 @@ export class Comments {
   }
 
   #followLink(event) {
-    const link = event.target.closest('a[href^="#c-"]');
-    if (!link || event.ctrlKey || event.metaKey || event.shiftKey) return;
+    const id = event.target.closest("a[data-comment]")?.dataset.comment;
+    if (!id || event.ctrlKey || event.metaKey || event.shiftKey) return;
     event.preventDefault();
-    history.replaceState(null, "", link.hash);
-    this.visit(link.hash.slice(3));
+    this.#context.around.mark(id);
+    this.visit(id);
   }
 
   #focus(id) {
     const item = this.#items.get(id);
     if (!item) return;
     if (item.element.hidden) this.#fold(item.parent, false);
-    focusOn(item.element);
+    this.#bring(item.element);
+  }
+
+  /** Into view, and the focus with it: there keyboard and screen reader go on. */
+  #bring(element) {
+    this.#context.around.bring(element);
+    element.focus({ preventScroll: true });
   }
 }
 
@@ -486,13 +498,15 @@ function inReadingOrder(a, b) {
   return a.compareDocumentPosition(b) & Node.DOCUMENT_POSITION_FOLLOWING ? -1 : 1;
 }
 
-function keptOrder() {
+/** What the reader has chosen, else `usual`, else newest first. */
+function keptOrder(usual) {
+  let kept = null;
   try {
-    const kept = localStorage.getItem(ORDER_KEY);
-    return kept in ORDERS ? kept : "newest";
+    kept = localStorage.getItem(ORDER_KEY);
   } catch {
-    return "newest";
+    // Storage may be forbidden.
   }
+  return [kept, usual].find((order) => order in ORDERS) ?? "newest";
 }
 
 function keepOrder(order) {

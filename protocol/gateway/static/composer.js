@@ -2,7 +2,7 @@
 
 import { Draft } from "./drafts.js";
 import { h, showProblem } from "./dom.js";
-import { guestNameField, signInHref } from "./identity.js";
+import { guestNameField } from "./identity.js";
 import { figure } from "./words.js";
 
 const BODY_CHARS_MAX = 10_000;
@@ -66,7 +66,7 @@ export class Composer {
       "form",
       { class: "composer", onsubmit: (event) => this.#submit(event) },
       this.#area,
-      h("div", { class: "who" }, this.#guest.label, h("span", { class: "or" }, "or ", h("a", { href: signInHref() }, "sign in"))),
+      h("div", { class: "who" }, this.#guest.label, h("span", { class: "or" }, "or ", this.#context.around.signIn("sign in"))),
       this.#problem,
       h(
         "div",

@@ -53,13 +53,6 @@ export function announce(text) {
   requestAnimationFrame(() => (announcer.textContent = text));
 }
 
-/** Bring `element` into view and move the focus there, where keyboard and screen reader go on. */
-export function focusOn(element, { block = "center" } = {}) {
-  const calm = matchMedia("(prefers-reduced-motion: reduce)").matches;
-  element.scrollIntoView({ block, behavior: calm ? "auto" : "smooth" });
-  element.focus({ preventScroll: true });
-}
-
 /** Show `problem` in words inside the form, or take it away. */
 export function showProblem(element, problem) {
   element.textContent = problem ? problem.message : "";

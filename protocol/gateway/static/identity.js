@@ -16,17 +16,24 @@ export function guestNameField() {
 }
 
 /** Resolves to whether there is an account now: the one signed in, or that of a guest who has just given a name. */
-export async function ensureAccount({ session, site }) {
+export async function ensureAccount({ session, site, around }) {
   if (session.account) return true;
+  const dialog = h("dialog", { "aria-labelledby": "ask-title" }, h("h2", { id: "ask-title" }, "Who is applauding?"));
+  dialog.append(site.guests ? guestForm(dialog, session) : h("p", null, "Sign in to take part."), choices(dialog, around));
+  await ask(dialog, around);
+  return session.account !== null;
+}
+
+/** Show `dialog` until it is closed. */
+export function ask(dialog, around) {
+  document.body.append(dialog);
+  around.float(dialog);
+  dialog.showModal();
   return new Promise((resolve) => {
-    const dialog = h("dialog", { class: "ask", "aria-labelledby": "ask-title" }, h("h2", { id: "ask-title" }, "Who is applauding?"));
-    dialog.append(site.guests ? guestForm(dialog, session) : h("p", null, "Sign in to take part."), choices(dialog));
     dialog.addEventListener("close", () => {
       dialog.remove();
-      resolve(session.account !== null);
+      resolve();
     });
-    document.body.append(dialog);
-    dialog.showModal();
   });
 }
 
@@ -53,11 +60,14 @@ function guestForm(dialog, session) {
   );
 }
 
-function choices(dialog) {
+function choices(dialog, around) {
+  const instead = around.signIn("Sign in instead");
+  // Before what it does itself, which may be to open the next.
+  instead.addEventListener("click", () => dialog.close(), { capture: true });
   return h(
     "p",
     { class: "choices" },
-    h("a", { href: signInHref() }, "Sign in instead"),
+    instead,
     h("button", { type: "button", class: "quiet", onclick: () => dialog.close() }, "Not now"),
   );
 }

@@ -85,6 +85,7 @@ const PROBLEMS = {
   guests_not_allowed: "Guests cannot do this here. Sign in first.",
   sign_up_closed: "New accounts cannot be made here.",
   post_not_found: "There is no such post.",
+  origin_not_allowed: "Comments cannot be shown here: this page is not of a site that this server is for.",
 };
 
 /** The sentence for a stable error code; for an unlisted one, what the server said. */
