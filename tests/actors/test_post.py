@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from actors.actor import ReadHead, RingAlarm, ShowPost
-from actors.post import RECENT_MAX, PostActor
+from actors.post import PostActor
+from actors.poststate import RECENT_MAX
 from protocol.accounts import ReadAccount
 from protocol.commands import (
     ANONYMOUS,

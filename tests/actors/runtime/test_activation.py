@@ -5,7 +5,7 @@ from random import Random
 
 import pytest
 
-from actors.post import RECENT_MAX
+from actors.poststate import RECENT_MAX
 from actors.runtime.activation import SNAPSHOT_ROWS
 from actors.runtime.backlog import Backlog
 from actors.runtime.node import Node
@@ -197,7 +197,7 @@ async def test_refused_edits_of_old_comments_fill_no_memory(rig: Rig) -> None:
 
     activation = rig.node._registry.find(f"post:{POST}")
     assert activation is not None
-    assert len(activation.actor._recent) <= RECENT_MAX  # type: ignore[union-attr]
+    assert len(activation.actor.recent) <= RECENT_MAX  # type: ignore[union-attr]
 
 
 async def test_a_post_that_does_not_exist_stays_in_no_memory(rig: Rig) -> None:

@@ -1,0 +1,260 @@
+"""What a post is in memory: its text, the tree of its comments, who reacted, who looked; and who may see it.
+
+Public to the decisions of ``post``, ``commenting``, ``reacting`` and ``reading``; only ``apply`` and what the runtime
+provides change it.
+"""
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from typing import Self, assert_never
+
+import msgspec
+from msgspec import Struct
+from msgspec.structs import replace
+
+from actors.actor import AccountSaved, CommentSaved, Event, Numbers, PostSaved, ReactionSaved, SessionSaved, Viewed
+from actors.encoding import Encoder
+from actors.keys import post_key
+from actors.policy import Policy
+from actors.tallies import Applause, Tallies
+from actors.tree import CommentTree
+from actors.viewers import Sample, Viewers
+from protocol.commands import Person
+from protocol.cursor import Cursor
+from protocol.errors import Refused
+from protocol.views import Counters, PostView
+from store.base import Author, LoadedPost, WrittenComment
+from store.rows import CommentRow, PostRow, PostStateRow, PostViewsRow, ReactionRow
+
+RECENT_MAX = 128
+"""Comments kept in memory with their text; those not yet durable are kept beyond it."""
+APPLAUSE = "applause"
+
+
+class PostSnapshot(Struct, frozen=True):
+    """The bulky part of a post's state."""
+
+    parents: bytes
+    flags: bytes
+    sources: dict[str, int]
+    reactions: list[tuple[int, str, bytes]]
+    applause: list[bytes]
+
+
+class PostState:
+    """The state of one post; of one that was never made, ``post`` is None."""
+
+    def __init__(self, post_id: int, *, policy: Policy, encoder: Encoder, epoch: str) -> None:
+        self.post_id = post_id
+        self.epoch = epoch
+        self.version = 0
+        self.head = 0
+        self.watchers = 0
+        self.policy = policy
+        self.encoder = encoder
+        self.post: PostRow | None = None
+        self.author: Author | None = None
+        self.comments = 0
+        self.tallies = Tallies()
+        self.tree = CommentTree(self.tallies.score)
+        self.applause = Applause()
+        self.viewers = Viewers()
+        self.sources: dict[str, int] = {}
+        self.recent: OrderedDict[int, WrittenComment] = OrderedDict()
+
+    # -- activation
+
+    @classmethod
+    def load(cls, post_id: int, loaded: LoadedPost, *, policy: Policy, encoder: Encoder, epoch: str) -> Self:
+        """From the snapshot, and the rows that are newer."""
+        actor = cls(post_id, policy=policy, encoder=encoder, epoch=epoch)
+        actor.post, actor.author = loaded.post, loaded.author
+        if loaded.snapshot is not None:
+            actor._load_snapshot(msgspec.msgpack.decode(loaded.snapshot.data, type=PostSnapshot))
+        for row in loaded.comments:
+            actor._place(row)
+        for reaction in loaded.reactions:
+            actor._tally(reaction)
+        if loaded.state is not None:
+            actor.version, actor.head = loaded.state.version, loaded.state.head
+            actor.comments = loaded.state.comments
+        if loaded.views is not None:
+            actor._load_views(loaded.views)
+        return actor
+
+    def _load_snapshot(self, snapshot: PostSnapshot) -> None:
+        self.tree.load(snapshot.parents, snapshot.flags)
+        self.sources = snapshot.sources
+        self.tallies.load(snapshot.reactions)
+        self.applause.load(snapshot.applause)
+
+    def _load_views(self, row: PostViewsRow) -> None:
+        self.viewers.views, self.viewers.viewers = row.views, row.viewers
+        self.viewers.window_ms = row.window_ms
+        self.viewers.window = Sample.load(row.window_viewers)
+        self.viewers.all = Sample.load(row.all_viewers)
+
+    @property
+    def key(self) -> str:
+        return post_key(self.post_id)
+
+    @property
+    def exists(self) -> bool:
+        return self.post is not None
+
+    # -- who may
+
+    def readable(self, by: Person) -> PostRow:
+        post = self.post
+        if post is None or post.state == "deleted" or (post.state != "published" and not self.owns(by)):
+            raise Refused("post_not_found")
+        return post
+
+    def published(self, by: Person) -> PostRow:
+        """A draft takes no comments or reactions, of its author either; who may not read it is not told of it."""
+        post = self.readable(by)
+        if post.state != "published":
+            raise Refused("comments_closed", "the post is not published")
+        return post
+
+    def signed_in(self, by: Person) -> None:
+        if not by.id:
+            raise Refused("unauthorized", "sign in, or name yourself as a guest")
+
+    def own_post(self, by: Person) -> PostRow:
+        post = self.readable(by)
+        if not self.owns(by):
+            raise Refused("not_author")
+        return post
+
+    def owns(self, by: Person) -> bool:
+        """The post's author, or a moderator."""
+        return by.moderates or (by.id != 0 and self.post is not None and self.post.author_id == by.id)
+
+    # -- what it shows
+
+    def post_view(self, by: Person) -> PostView:
+        assert self.post is not None
+        view = self.encoder.post(
+            self.post, self.author, version=self.version, counters=self.counters(), cursor=self.cursor()
+        )
+        if not by.id:
+            return view
+        return replace(view, mine=self.tallies.of(0, by.id), applause_mine=self.applause.of(by.id))
+
+    def counters(self) -> Counters:
+        return Counters(
+            comments=self.comments,
+            reactions=self.tallies.counts(0),
+            applause=self.applause.total,
+            views=self.viewers.views,
+            viewers=self.viewers.viewers,
+            watchers=self.watchers,
+        )
+
+    def cursor(self) -> str:
+        return str(Cursor(self.epoch, self.head))
+
+    # -- apply
+
+    def apply(self, event: Event) -> None:
+        self.version += 1
+        match event:
+            case CommentSaved(row, author):
+                self.head = max(self.head, row.changed_offset)
+                self._place(row, counted=True)
+                self.recent[row.id] = WrittenComment(row, author)
+                self.recent.move_to_end(row.id)
+            case ReactionSaved(row):
+                self._tally(row)
+            case PostSaved(row, author):
+                self.head = row.changed_offset
+                self.post, self.author = row, author
+            case AccountSaved() | SessionSaved():
+                raise AssertionError("not an event of a post")
+            case _:
+                assert_never(event)
+
+    def _place(self, row: CommentRow, *, counted: bool = False) -> None:
+        """Put a comment into the tree; ``counted`` also into the counters, which a loaded state has already."""
+        if counted:
+            before = self.tree.visible(row.id)
+            self.comments += (row.state == "visible") - before if row.kind == "comment" else 0
+        self.tree.put(row.id, row.parent_id or 0, row.state, row.kind)
+        if row.source is not None:
+            self.sources[row.source] = row.id
+
+    def _tally(self, row: ReactionRow) -> None:
+        if row.kind == APPLAUSE:
+            self.applause.put(row.user_id, row.amount)
+            return
+        before = self.tallies.score(row.comment_id)
+        self.tallies.put(row.comment_id, row.kind, row.user_id, row.amount > 0)
+        if row.comment_id:
+            self.tree.rescored(row.comment_id, before)
+
+    def look(self, viewed: Viewed) -> bool:
+        return self.viewers.look(viewed.viewer, viewed.at_ms)
+
+    # -- what the runtime provides
+
+    def provide_comments(self, comments: Sequence[WrittenComment]) -> None:
+        for written in comments:
+            self.recent.setdefault(written.comment.id, written)
+
+    def author_changed(self, author: Author) -> None:
+        """Someone has another name or address now: show it in what is in memory."""
+        if self.author is not None and self.author.id == author.id:
+            self.author = author
+        for id, (row, written_by) in self.recent.items():
+            if written_by is not None and written_by.id == author.id:
+                self.recent[id] = WrittenComment(row, author)
+
+    # -- what the runtime writes and shows
+
+    def state_row(self) -> PostStateRow:
+        return PostStateRow(
+            post_id=self.post_id,
+            version=self.version,
+            head=self.head,
+            last_comment_id=self.tree.last_id,
+            comments=self.comments,
+            reactions=self.tallies.counts(0),
+            applause=self.applause.total,
+        )
+
+    def views_row(self) -> PostViewsRow:
+        viewers = self.viewers
+        return PostViewsRow(
+            post_id=self.post_id,
+            views=viewers.views,
+            viewers=viewers.viewers,
+            window_ms=viewers.window_ms,
+            window_viewers=viewers.window.dump(),
+            all_viewers=viewers.all.dump(),
+        )
+
+    def numbers(self, touched: Sequence[int]) -> Numbers:
+        return Numbers(
+            version=self.version,
+            comments=self.comments,
+            reactions=self.tallies.counts(0),
+            applause=self.applause.total,
+            of_comments={str(id): self.tallies.counts(id) for id in touched},
+        )
+
+    def views(self) -> tuple[int, int]:
+        """(views, distinct viewers), volatile."""
+        return self.viewers.views, self.viewers.viewers
+
+    def snapshot(self) -> bytes | None:
+        if self.post is None:
+            return None
+        parents, flags = self.tree.dump()
+        return msgspec.msgpack.encode(
+            PostSnapshot(parents, flags, self.sources, self.tallies.dump(), self.applause.dump())
+        )
+
+    def trim(self) -> None:
+        while len(self.recent) > RECENT_MAX:
+            self.recent.popitem(last=False)
