@@ -13,7 +13,7 @@ from aiohttp.test_utils import TestServer
 
 from tests.browser.conftest import OpenReader
 from tests.browser.reader import PASSWORD, Reader
-from tests.processes import serving
+from tests.processes import ROOT, serving
 from tests.site import SETTINGS
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -89,6 +89,22 @@ async def test_readers_of_a_page_elsewhere_see_each_others_comments_at_once(read
     await one.page.reload()
     one.scope = await one.frame()
     await one.see(one.comment("Hello from elsewhere").get_by_role("button", name=re.compile("^Edit")))
+
+
+async def test_both_ways_that_the_readme_shows_work(reader: OpenReader, blog: Blog) -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8").replace("https://comments.your.site", blog.comments)
+    tag, program = re.findall(r"```html\n(.*?)```", readme, re.DOTALL)
+    address = blog.put("/readme", f"<title>Readme</title><body>{tag}{program}")
+    one, other = await reader(), await reader()
+    said: list[str] = []
+    other.page.on("console", lambda message: said.append(message.text))
+    await one.read_embedded(address)
+    await one.write("Read by a program", guest="Grace")
+    async with other.page.expect_event("console", lambda message: "Grace" in message.text):
+        await other.page.goto(address)
+    assert "Grace <p>Read by a program</p>\n" in said
+    async with other.page.expect_event("console"):
+        await one.write("And heard by it")
 
 
 async def test_the_frame_is_named_and_as_high_as_what_it_holds(reader: OpenReader, blog: Blog) -> None:
