@@ -186,8 +186,8 @@ class Actor(Protocol):
         """How the stream shows an event that was just applied; None if it does not."""
         ...
 
-    def author_changed(self, author: Author) -> None:
-        """Someone has another name or address now: show it in what is in memory."""
+    def author_changed(self, id: int, author: Author | None) -> None:
+        """Someone has another name or address now, or none any more: show it in what is in memory."""
         ...
 
     def numbers(self, touched: Sequence[int]) -> Numbers | None:

@@ -202,13 +202,13 @@ class PostState:
         for written in comments:
             self.recent.setdefault(written.comment.id, written)
 
-    def author_changed(self, author: Author) -> None:
-        """Someone has another name or address now: show it in what is in memory."""
-        if self.author is not None and self.author.id == author.id:
+    def author_changed(self, id: int, author: Author | None) -> None:
+        """Someone has another name or address now, or none any more: show it in what is in memory."""
+        if self.author is not None and self.author.id == id:
             self.author = author
-        for id, (row, written_by) in self.recent.items():
-            if written_by is not None and written_by.id == author.id:
-                self.recent[id] = WrittenComment(row, author)
+        for comment_id, (row, written_by) in self.recent.items():
+            if written_by is not None and written_by.id == id:
+                self.recent[comment_id] = WrittenComment(row, author)
 
     # -- what the runtime writes and shows
 

@@ -296,7 +296,7 @@ class UserActor:
     def publication(self, event: Event) -> Publication | None:
         return None
 
-    def author_changed(self, author: Author) -> None:
+    def author_changed(self, id: int, author: Author | None) -> None:
         return None
 
     def trim(self) -> None:

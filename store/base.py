@@ -263,11 +263,9 @@ class Store(Protocol):
         """(post, comment) of everything an account wrote that still bears its name, in order, beyond ``after``."""
         ...
 
-    async def posts_commented(self, account_id: int) -> list[int]:
-        """The posts that an account wrote comments on."""
+    async def authors(self, ids: Sequence[int]) -> dict[int, Author]:
+        """Those of ``ids`` who have an account, and have not deleted it. So wherever an author is read."""
         ...
-
-    async def authors(self, ids: Sequence[int]) -> dict[int, Author]: ...
 
     async def revoked_sessions(self, since_ms: int) -> list[tuple[str, int]]:
         """(session id, time) of the sessions revoked since."""

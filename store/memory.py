@@ -490,16 +490,10 @@ class MemoryStore:
 
         return await self._call("comments_of", work)
 
-    async def posts_commented(self, account_id: int) -> list[int]:
-        def work() -> list[int]:
-            return sorted({row.post_id for row in self._table(CommentRow).values() if row.author_id == account_id})
-
-        return await self._call("posts_commented", work)
-
     async def authors(self, ids: Sequence[int]) -> dict[int, Author]:
         def work() -> dict[int, Author]:
-            accounts = (self._row(AccountRow, id) for id in ids)
-            return {account.id: _face(account) for account in accounts if account is not None}
+            found = ((id, self._face(id)) for id in ids)
+            return {id: author for id, author in found if author is not None}
 
         return await self._call("authors", work)
 
@@ -542,8 +536,13 @@ class MemoryStore:
         return WrittenComment(comment, self._author(comment))
 
     def _author(self, work: PostRow | CommentRow | None) -> Author | None:
-        account = None if work is None else self._row(AccountRow, work.author_id)
-        return None if account is None else _face(account)
+        return None if work is None else self._face(work.author_id)
+
+    def _face(self, account_id: int | None) -> Author | None:
+        account = self._row(AccountRow, account_id)
+        if account is None or account.state != "active":
+            return None
+        return Author(account.id, account.handle, account.name, account.url)
 
     # -- calls and their faults
 
@@ -606,10 +605,6 @@ def _apart(row: RowT) -> RowT:
     if isinstance(row, PostStateRow):
         return cast(RowT, replace(row, reactions=dict(row.reactions)))
     return row
-
-
-def _face(account: AccountRow) -> Author:
-    return Author(account.id, account.handle, account.name, account.url)
 
 
 def _check_value(value: Any) -> None:

@@ -32,6 +32,7 @@ from store.statements import (
     ACCOUNT,
     ALARM,
     AUTHOR_COLUMNS,
+    AUTHOR_SHOWN,
     CHANGES,
     COMMENT,
     MARK,
@@ -438,7 +439,7 @@ RETURNING slot.slot, slot.epoch, slot.head""",
     async def comments(self, post_id: int, ids: Sequence[int]) -> list[WrittenComment]:
         found = await self._fetch(
             f"SELECT {COMMENT.selected}, {AUTHOR_COLUMNS} FROM comment"
-            " LEFT JOIN account ON account.id = comment.author_id"
+            f" LEFT JOIN account ON account.id = comment.author_id AND {AUTHOR_SHOWN}"
             " WHERE comment.post_id = $1 AND comment.id = ANY ($2) ORDER BY comment.id",
             post_id,
             ids,
@@ -487,7 +488,7 @@ RETURNING slot.slot, slot.epoch, slot.head""",
             " coalesce(post_views.views, 0), coalesce(post_views.viewers, 0)"
             " FROM post JOIN post_state ON post_state.post_id = post.id"
             " LEFT JOIN post_views ON post_views.post_id = post.id"
-            " LEFT JOIN account ON account.id = post.author_id"
+            f" LEFT JOIN account ON account.id = post.author_id AND {AUTHOR_SHOWN}"
             f" WHERE post.page_url IS NULL{conditions} ORDER BY post.id DESC LIMIT $1",
             limit,
             *(value for _, value in wanted),
@@ -514,14 +515,8 @@ RETURNING slot.slot, slot.epoch, slot.head""",
         )
         return [(post_id, comment_id) for post_id, comment_id in found]
 
-    async def posts_commented(self, account_id: int) -> list[int]:
-        found = await self._fetch(
-            "SELECT DISTINCT post_id FROM comment WHERE author_id = $1 ORDER BY post_id", account_id
-        )
-        return [post_id for (post_id,) in found]
-
     async def authors(self, ids: Sequence[int]) -> dict[int, Author]:
-        found = await self._fetch(f"SELECT {AUTHOR_COLUMNS} FROM account WHERE id = ANY ($1)", ids)
+        found = await self._fetch(f"SELECT {AUTHOR_COLUMNS} FROM account WHERE id = ANY ($1) AND {AUTHOR_SHOWN}", ids)
         return {values[0]: Author(*values) for values in found}
 
     async def revoked_sessions(self, since_ms: int) -> list[tuple[str, int]]:
@@ -603,7 +598,9 @@ async def _load_comments(connection: Connection, post_id: int, snapshot: Snapsho
 
 
 async def _author(connection: Connection, account_id: int | None) -> Author | None:
-    values = await connection.fetchrow(f"SELECT {AUTHOR_COLUMNS} FROM account WHERE id = $1", account_id)
+    values = await connection.fetchrow(
+        f"SELECT {AUTHOR_COLUMNS} FROM account WHERE id = $1 AND {AUTHOR_SHOWN}", account_id
+    )
     return None if values is None else Author(*values)
 
 

@@ -132,6 +132,8 @@ OUTBOX = Table(OutboxRow)
 MARK = Table(MarkRow)
 
 AUTHOR_COLUMNS = "account.id, account.handle, account.name, account.url"
+AUTHOR_SHOWN = "account.state = 'active'"
+"""Who has deleted the account is shown nowhere, from that moment on."""
 
 TABLES: Mapping[type[Row], Table[Any]] = MappingProxyType(
     {
@@ -228,7 +230,7 @@ FROM (
 LEFT JOIN page ON true
 LEFT JOIN comment ON comment.post_id = $1 AND comment.id = page.id
 LEFT JOIN post ON post.id = $1 AND page.id = 0
-LEFT JOIN account ON account.id = coalesce(comment.author_id, post.author_id)
+LEFT JOIN account ON account.id = coalesce(comment.author_id, post.author_id) AND {AUTHOR_SHOWN}
 ORDER BY page.changed_offset"""
 """What changed on the stream of post $1 beyond offset $2, at most $3 rows and $4 bytes, with the head.
 

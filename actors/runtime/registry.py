@@ -241,10 +241,10 @@ class Registry:
 
     def _author_changed(self, event: AccountSaved) -> None:
         row = event.row
-        author = Author(row.id, row.handle, row.name, row.url)
+        author = Author(row.id, row.handle, row.name, row.url) if row.state == "active" else None
         for activation in self._activations.values():
             if activation.actor is not None:
-                activation.actor.author_changed(author)
+                activation.actor.author_changed(row.id, author)
 
     # -- activation
 

@@ -527,8 +527,8 @@ def test_a_view_counts_once_in_half_an_hour(told: Told) -> None:
 def test_another_name_of_an_author_is_shown_in_what_is_in_memory(told: Told) -> None:
     for _ in range(3):
         told.ask(say(), BOB)
-    told.actor.author_changed(Author(BOB.id, "bob", "Robert", None))
-    told.actor.author_changed(Author(ANN.id, "ann", "Anna", None))
+    told.actor.author_changed(BOB.id, Author(BOB.id, "bob", "Robert", None))
+    told.actor.author_changed(ANN.id, Author(ANN.id, "ann", "Anna", None))
 
     assert {comment(told, id)["author"]["name"] for id in (1, 2, 3)} == {"Robert"}
     assert post(told).author.name == "Anna"  # type: ignore[union-attr]

@@ -696,8 +696,19 @@ async def test_the_comments_of_an_account_are_listed_by_post_in_pages(store: Sto
 
     assert await store.comments_of(1, after=(0, 0), limit=2) == [(7, 2), (7, 10)]
     assert await store.comments_of(1, after=(7, 10), limit=2) == [(8, 1)]
-    assert await store.posts_commented(1) == [7, 8]
-    assert await store.posts_commented(3) == []
+
+
+async def test_who_has_deleted_the_account_is_shown_as_no_author(store: Store) -> None:
+    writer = await Writer.of(store)
+    await writer.write(account(1), account(2, state="erasing"), post(7, author_id=2), state(7))
+    await writer.write(comment(1, 7, author_id=1), comment(2, 7, author_id=2))
+
+    first, second = await store.comments(7, [1, 2])
+    assert first.author is not None
+    assert second.author is None
+    assert second.comment.author_id == 2
+    assert (await store.load_post(7)).author is None
+    assert list(await store.authors([1, 2])) == [1]
 
 
 async def test_comments_come_with_their_authors_by_id(store: Store) -> None:
