@@ -1,9 +1,11 @@
 """What tests of several parts share: one embedded Postgres for the whole run."""
 
+import socket
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
+import pytest
 import pytest_asyncio
 
 from store.embedded import EmbeddedPostgres
@@ -19,10 +21,18 @@ async def postgres_url() -> AsyncIterator[str]:
             yield postgres.url
 
 
+@pytest.fixture(scope="session")
+def friend() -> Iterator[socket.socket]:
+    """Where another site can listen, whose pages ``server`` allows."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        yield listener
+
+
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
-async def server() -> AsyncIterator[Served]:
+async def server(friend: socket.socket) -> AsyncIterator[Served]:
     """The product as its users run it, in a process of its own, for tests that leave it running."""
     with tempfile.TemporaryDirectory(prefix="plaudit-test-") as directory:
-        arguments = ("--port", "0", "--data-dir", str(Path(directory) / "data"))
+        allowed = "http://{}:{}".format(*friend.getsockname())
+        arguments = ("--port", "0", "--data-dir", str(Path(directory) / "data"), "--allowed-origins", allowed)
         async with serving("server.py", *arguments, environment=SETTINGS) as served:
             yield served

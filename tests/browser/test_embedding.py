@@ -1,21 +1,18 @@
 """One tag on a page of another site: its readers see each other there, and sites that are not allowed see why not."""
 
 import re
-import tempfile
+import socket
 from collections.abc import AsyncIterator
 from html import escape
-from pathlib import Path
 
 import pytest
 import pytest_asyncio
 from aiohttp import web
-from aiohttp.test_utils import TestServer
 from playwright.async_api import expect
 
 from tests.browser.conftest import OpenReader
 from tests.browser.reader import PASSWORD, Reader
-from tests.processes import ROOT, serving
-from tests.site import SETTINGS
+from tests.processes import ROOT, Served
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -25,11 +22,11 @@ LONG = "<p>So much to read.</p>" * 200
 class Blog:
     """A site of someone else's, with pages that name the tag."""
 
-    def __init__(self) -> None:
+    def __init__(self, comments: str, port: int) -> None:
         self._pages: dict[str, str] = {}
-        self.port = 0
-        self.comments = ""
+        self.comments = comments
         """The server whose tag it names."""
+        self.port = port
 
     @property
     def url(self) -> str:
@@ -55,19 +52,15 @@ class Blog:
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
-async def blog(chromium_path: str) -> AsyncIterator[Blog]:
-    blog = Blog()
+async def blog(chromium_path: str, server: Served, friend: socket.socket) -> AsyncIterator[Blog]:
+    blog = Blog(server.url, friend.getsockname()[1])
     app = web.Application()
     app.router.add_get("/{path:.*}", blog.show)
-    async with TestServer(app) as server:
-        assert server.port is not None
-        blog.port = server.port
-        with tempfile.TemporaryDirectory(prefix="plaudit-embedded-") as directory:
-            data = str(Path(directory) / "data")
-            arguments = ("server.py", "--port", "0", "--data-dir", data, "--allowed-origins", blog.url)
-            async with serving(*arguments, environment=SETTINGS) as served:
-                blog.comments = served.url
-                yield blog
+    runner = web.AppRunner(app)
+    await runner.setup()
+    await web.SockSite(runner, friend).start()
+    yield blog
+    await runner.cleanup()
 
 
 async def in_window(reader: Reader, text: str) -> None:
