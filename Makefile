@@ -27,7 +27,7 @@ bench: .venv/dev ## measure this machine, beside plain aiohttp + asyncpg
 	.venv/bin/python -m tests.bench $(ARGS)
 
 clean: ## remove the environment and the caches; ./data stays
-	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis tests/sdk/node_modules
 	find $(SOURCES) -name __pycache__ -type d -prune -exec rm -rf {} +
 
 .venv/bin/python:
@@ -35,10 +35,12 @@ clean: ## remove the environment and the caches; ./data stays
 	@$(PYTHON) -m venv .venv || { rm -rf .venv; exit 2; }
 
 .venv/run: requirements.lock | .venv/bin/python
-	$(PIP) -r requirements.lock
+	@echo "Installing what Plaudit needs into .venv; this is done once, and takes a minute or two …"
+	@$(PIP) -r requirements.lock
 	@touch $@
 
 # The versions of both locks are the same; this one adds the tools.
 .venv/dev: requirements-dev.lock | .venv/bin/python
-	$(PIP) -r requirements-dev.lock
+	@echo "Installing what Plaudit and its tests need into .venv; this is done once, and takes a minute or two …"
+	@$(PIP) -r requirements-dev.lock
 	@touch $@
