@@ -6,8 +6,9 @@ none; ``{}`` is the ping, and the answer to it. Fields that this server does not
 clients send them.
 """
 
-from collections.abc import Iterable
-from typing import Annotated, Any, Final
+import json
+from collections.abc import Iterable, Iterator
+from typing import Annotated, Any, Final, NamedTuple
 
 import msgspec
 from msgspec import UNSET, Meta, Raw, Struct, UnsetType
@@ -144,13 +145,49 @@ class Command(Struct, frozen=True):
 _commands: Final = msgspec.json.Decoder(Command)
 
 
-def decode_commands(frame: bytes) -> list[Command]:
-    """The commands of a frame, in order. Raises ``MalformedMessage`` for the frame as a whole."""
+class Unreadable(NamedTuple):
+    """A command that says which it is, but not what can be done: a field of the wrong type, half of an emoji."""
+
+    id: int
+    reason: str
+
+
+def decode_commands(frame: bytes) -> Iterator[Command | Unreadable]:
+    """The commands of a frame, in order.
+
+    Raises:
+        MalformedMessage: What follows is no JSON, or not told apart: invalid UTF-8, nesting without end, no id.
+    """
+    commands = _decoded_at_once(frame)
+    if commands is not None:
+        yield from commands
+        return
+    # Line by line, to find the one at fault.
+    for line in filter(bytes.strip, frame.split(b"\n")):
+        try:
+            command: Command | Unreadable = _commands.decode(line)
+        except (ValueError, RecursionError) as error:
+            command = Unreadable(_id_of(line), str(error))
+        yield command
+
+
+def _decoded_at_once(frame: bytes) -> list[Command] | None:
     try:
         return _commands.decode_lines(frame)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _id_of(line: bytes) -> int:
+    """The id of a command that cannot be read as one. The library's own parser takes lone surrogates."""
+    try:
+        content = json.loads(line)
     except (ValueError, RecursionError) as error:
-        # Malformed JSON, a field of the wrong type, invalid UTF-8, a lone surrogate, or nesting without end.
         raise MalformedMessage(str(error)) from None
+    id = content.get("id") if isinstance(content, dict) else None
+    if not isinstance(id, int) or isinstance(id, bool) or not 0 < id < 1 << 32:
+        raise MalformedMessage("a command without an id")
+    return id
 
 
 # -- replies ----------------------------------------------------------------------------------------------------------

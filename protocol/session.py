@@ -154,22 +154,24 @@ class Session:
         """What a text frame asks for, in order; lazily, each action to be done before the next is taken."""
         self.heard()
         try:
-            commands = wire.decode_commands(frame)
+            for command in wire.decode_commands(frame):
+                if self._state == "closed":
+                    return
+                action = self._handle(command, now)
+                if action is not None:
+                    yield action
         except wire.MalformedMessage:
             yield self._close(*BAD_REQUEST)
-            return
-        for command in commands:
-            if self._state == "closed":
-                return
-            action = self._handle(command, now)
-            if action is not None:
-                yield action
 
     def heard(self) -> None:
         """The client lives; any frame says so, or that nothing was read from it."""
         self._pong_by = None
 
-    def _handle(self, command: wire.Command, now: float) -> Action | None:
+    def _handle(self, command: wire.Command | wire.Unreadable, now: float) -> Action | None:
+        if isinstance(command, wire.Unreadable):
+            if self._state == "opening":
+                return self._close(*BAD_REQUEST)
+            return Send(error_reply(command.id, Refused("bad_request", command.reason)))
         request = command.request()
         if request is None and command.id == 0:
             return None  # The answer to a ping.
@@ -333,7 +335,9 @@ class Session:
             return self._close(*EXPIRED)
         if now >= self._ping_at:
             self._ping_at = now + self._limits.ping_interval_s
-            self._pong_by = now + self._limits.pong_timeout_s
+            # A deadline that is running stays: with pings closer together it would move on for ever.
+            if self._pong_by is None:
+                self._pong_by = now + self._limits.pong_timeout_s
             return Ping()
         return None
 
@@ -370,7 +374,7 @@ def is_channel(name: str) -> bool:
 
 
 def too_many_requests(retry_after_s: float) -> Refused:
-    return Refused("too_many_requests", f"retry after {retry_after_s:.1f} s", retry_after_s=retry_after_s)
+    return Refused("too_many_requests", f"retry after {max(0.1, retry_after_s):.1f} s", retry_after_s=retry_after_s)
 
 
 def error_reply(id: int, error: DomainError) -> bytes:

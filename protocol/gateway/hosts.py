@@ -197,6 +197,8 @@ class HostUsers:
             claims = msgspec.convert(payload, HostClaims)
         except msgspec.ValidationError as error:
             raise Refused("unauthorized", f"the host's token: {error}") from None
+        if claims.user.id != _kept(text.plain, claims.user.id):
+            raise Refused("unauthorized", "the host's token: user.id has characters that cannot be kept")
         now = self._clock()
         if claims.exp <= now:
             raise Refused("token_expired")

@@ -134,6 +134,8 @@ class Server:
             return decode_body(kind, b"{}", _rules(kind))
         if request.content_type != "application/json" or (request.charset or "utf-8").lower() != "utf-8":
             raise Refused("unsupported_media_type", "application/json in UTF-8 is needed")
+        if request.headers.get(hdrs.CONTENT_ENCODING, "identity").lower() != "identity":
+            raise Refused("unsupported_media_type", "a body is sent uncompressed")
         return decode_body(kind, await read_body(request, bytes_max, self._body_timeout_s), _rules(kind))
 
 

@@ -56,7 +56,7 @@ class Posts:
         author_id = None
         if query.author is not None:
             author_id = await self._backend.resolve("handle", query.author.lower())
-            if author_id is None:
+            if author_id is None or not await self._backend.authors([author_id]):
                 return answer([])
         if query.drafts and not call.by.moderates and (author_id is None or author_id != call.by.id):
             raise Refused("permission_denied", "drafts are for their author: ask with author=")

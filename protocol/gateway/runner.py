@@ -43,6 +43,8 @@ class Runner(web.AppRunner):
             shutdown_timeout=shutdown_timeout,
             access_log=None,
             handle_signals=False,
+            # A compressed body is refused, and must not be unpacked first: one that is broken would end the connection.
+            auto_decompress=False,
         )
         self._header_timeout_s = settings.header_timeout_s
 

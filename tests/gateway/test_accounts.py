@@ -300,6 +300,13 @@ async def test_a_host_user_gets_an_account_on_first_use() -> None:
         assert (renamed.json["name"], renamed.json["role"]) == ("Ada", "admin")
 
 
+@pytest.mark.parametrize("id", ["a\0b", "\ud800", "a\r\nb"])
+async def test_a_host_user_whose_id_cannot_be_kept_is_refused(id: str) -> None:
+    async with http_site(host_jwt_secret=HOST_SECRET) as site:
+        me = await site.api.call("GET", "/v1/me", token=host_token({**HOST_ADA, "id": id}))
+        assert me.code == "unauthorized"
+
+
 async def test_many_first_requests_of_one_host_user_make_one_account() -> None:
     async with http_site(host_jwt_secret=HOST_SECRET) as site:
         token = host_token(HOST_ADA)

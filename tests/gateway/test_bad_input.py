@@ -109,11 +109,11 @@ async def test_json_with_its_charset_is_taken(scene: Scene) -> None:
     assert answer.status == 201
 
 
-async def test_a_compressed_bomb_is_too_large(scene: Scene) -> None:
-    bomb = zlib.compress(b'{"body": "' + b"x" * 50_000_000)
-    assert len(bomb) < 65_536
+@pytest.mark.parametrize("body", [zlib.compress(b'{"body": "' + b"x" * 50_000_000), zlib.compress(b"{}"), b"broken"])
+async def test_a_compressed_body_is_refused_as_it_came(scene: Scene, body: bytes) -> None:
     headers = {**JSON, "Content-Encoding": "deflate"}
-    assert (await scene.call("POST", "/v1/posts/{id}/comments", data=bomb, headers=headers)).code == "too_large"
+    answer = await scene.call("POST", "/v1/posts/{id}/comments", data=body, headers=headers)
+    assert answer.code == "unsupported_media_type"
     await unharmed(scene)
 
 
@@ -404,7 +404,6 @@ async def test_what_is_no_http_is_answered_by_a_problem(site: HttpSite, request_
     "body",
     [
         b"Transfer-Encoding: chunked\r\n\r\nzz\r\n",
-        b"Content-Encoding: gzip\r\nContent-Length: 4\r\n\r\nnope",
         b"Content-Length: -1\r\n\r\n",
         b"Content-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
     ],

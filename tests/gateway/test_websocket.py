@@ -161,11 +161,8 @@ async def test_an_address_has_only_so_many_connections() -> None:
         b'{"id":"1"}',
         b'{"id":-1,"ping":{}}',
         b'{"id":4294967296,"ping":{}}',
-        b'{"id":2,"rpc":{"method":7}}',
         b'{"id":2,"rpc":{"method":"\xff"}}',
-        b'{"id":2,"rpc":{"method":"\\ud800"}}',
         b'{"id":2,"rpc":{"method":"m","data":' + b"[" * 10_000 + b"]" * 10_000 + b"}}",
-        b'{"id":2,"subscribe":{"channel":"post:1","offset":-1}}',
         b'{"id":2,"connect":{}}',
         b'{"ping":{}}',
         b'{"send":{"data":1}}',
@@ -176,6 +173,24 @@ async def test_a_malformed_frame_ends_the_connection(frame: bytes) -> None:
         conversation = await connected(socket)
         await socket.send_frame(frame, WSMsgType.TEXT)
         assert await conversation.closed() == (3501, "bad request")
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        b'{"id":2,"rpc":{"method":7}}',
+        b'{"id":2,"rpc":{"method":"\\ud800"}}',
+        b'{"rpc":{"method":"comment.create","data":{"post":"1","body":"\\ud83d"}},"id":2}',
+        b'{"id":2,"subscribe":{"channel":"post:1","offset":-1}}',
+    ],
+)
+async def test_a_command_that_cannot_be_read_is_refused_and_harms_no_other(command: bytes) -> None:
+    async with serving() as site, dialled(site) as socket:
+        await connected(socket)
+        await socket.send_frame(b'{"id":1,"ping":{}}\n' + command + b'\n{"id":3,"ping":{}}', WSMsgType.TEXT)
+        replies = [json.loads(line) for line in (await socket.receive_str(timeout=5)).split("\n")]
+        assert [reply["id"] for reply in replies] == [1, 2, 3]
+        assert replies[1]["error"]["code"] == 107
 
 
 async def test_a_binary_frame_ends_the_connection() -> None:

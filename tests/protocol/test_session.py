@@ -138,8 +138,16 @@ def test_a_second_connect_ends_the_conversation_and_what_follows_is_not_heard() 
     assert hear(opened(), {"id": 2, "connect": {}}, {"id": 3, "ping": {}}) == [Close(3501, "bad request")]
 
 
-def test_a_command_before_the_malformed_frame_is_done_and_nothing_of_the_frame() -> None:
-    assert list(opened().receive(b'{"id":2,"ping":{}}\n{"id":', 0.0)) == [Close(3501, "bad request")]
+def test_what_stands_before_a_malformed_line_is_done() -> None:
+    done, closed = opened().receive(b'{"id":2,"ping":{}}\n{"id":', 0.0)
+    assert said(done) == {"id": 2, "ping": {}}
+    assert closed == Close(3501, "bad request")
+
+
+def test_pings_that_come_faster_than_the_deadline_do_not_move_it() -> None:
+    session = opened(ping_interval_s=5.0, pong_timeout_s=20.0)
+    assert [session.wake(now) for now in (5.0, 10.0, 15.0, 20.0)] == [Ping()] * 4
+    assert session.wake(25.0) == Close(3012, "no pong")
 
 
 def test_an_rpc_asks_the_actor_that_it_names() -> None:
