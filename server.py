@@ -10,6 +10,7 @@ import argparse
 import asyncio
 import errno
 import gc
+import getpass
 import ipaddress
 import logging
 import math
@@ -29,6 +30,7 @@ from types import MappingProxyType
 from typing import Any, Final, Literal, NamedTuple
 
 import aiofastnet
+import msgspec
 import uvloop
 from aiohttp import web
 from msgspec import Struct
@@ -43,13 +45,15 @@ from actors.runtime.metrics import Metrics
 from actors.runtime.node import Node
 from actors.runtime.ownership import OwnedByAnother
 from actors.runtime.streams import SYSTEM
-from protocol.accounts import EditAccount, ReadAccount
+from protocol import requests, text
+from protocol.accounts import AccountView, EditAccount, ReadAccount
 from protocol.commands import Person
 from protocol.errors import DomainError
 from protocol.gateway.app import make_app
 from protocol.gateway.importing import import_wordpress, progress_bar, report_table, survey
 from protocol.gateway.options import Options, Parser, SettingsError, flag
 from protocol.gateway.pages import Site
+from protocol.gateway.passwords import Passwords
 from protocol.gateway.runner import Runner
 from protocol.gateway.settings import GatewaySettings, Rate
 from protocol.wordpress import BrokenExport
@@ -122,7 +126,7 @@ HELP: Final = MappingProxyType(
         "operation_ttl_s": "for so long a repeated operation id gets the first result",
         "access_ttl_s": "life of an access token",
         "refresh_ttl_s": "life of a refresh token: who stays away for longer signs in again",
-        "guest_ttl_s": "life of a guest's token",
+        "guest_ttl_s": "life of a guest's refresh token: who stays away for longer is another guest",
         "account_rate": "writes of one account",
         "address_rate": "requests of one address",
         "socket_rate": "commands of one WebSocket",
@@ -144,7 +148,8 @@ def read_settings(argv: Sequence[str], environ: Mapping[str, str]) -> tuple[Sett
         SettingsError: Something is misspelt, is of another type, or does not go with the rest.
     """
     options = Options({"the server": ServerSettings, "clients": GatewaySettings, "the site's rules": Policy}, HELP)
-    arguments = options.parse(_parser(options), argv, also=("--help", "--version", "--dry-run", "--author"))
+    also = ("--help", "--version", "--dry-run", "--author")
+    arguments = options.parse(_parser(options), argv, also=also, commands=COMMANDS)
     values = {"secret": b"", **options.values(arguments, environ)}
 
     def part(struct: type[Any]) -> Any:
@@ -173,7 +178,7 @@ def _parser(options: Options) -> argparse.ArgumentParser:
         usage="server.py import wordpress FILE [--dry-run] [--author HANDLE] [OPTIONS]",
         help="bring posts and comments from elsewhere",
     )
-    importer.add_argument("source", choices=["wordpress"], help="what the file is an export of")
+    importer.add_argument("source", choices=["wordpress"], metavar="wordpress", help="what the file is an export of")
     importer.add_argument("file", type=Path, metavar="FILE")
     importer.add_argument("--dry-run", action="store_true", help="read all of it, change nothing")
     importer.add_argument("--author", metavar="HANDLE", help="the account whose posts they become; else nobody's")
@@ -181,7 +186,14 @@ def _parser(options: Options) -> argparse.ArgumentParser:
         "role", usage="server.py role HANDLE ROLE [OPTIONS]", help="give an account another role"
     )
     role.add_argument("handle", metavar="HANDLE")
-    role.add_argument("role", choices=["member", "author", "moderator", "admin"])
+    roles = ["member", "author", "moderator", "admin"]
+    role.add_argument("role", choices=roles, metavar="ROLE", help=", ".join(roles))
+    password = commands.add_parser(
+        "password",
+        usage="server.py password HANDLE [OPTIONS]",
+        help="give an account a new password, which is asked for, or read as a line of the input",
+    )
+    password.add_argument("handle", metavar="HANDLE")
     commands.add_parser(
         "new-epoch",
         usage="server.py new-epoch [OPTIONS]",
@@ -384,17 +396,46 @@ async def import_posts(settings: Settings, arguments: argparse.Namespace) -> Non
         console.print(report_table(found, dry_run=True))
         return
     async with node_alone(settings) as node:
-        by = SYSTEM if arguments.author is None else await account(node, arguments.author)
+        by = SYSTEM if arguments.author is None else _person(await account(node, arguments.author))
         with progress_bar(console) as progress:
-            report = await import_wordpress(arguments.file, node, by=replace(by, role="admin"), progress=progress)
+            by = replace(by, role="admin")
+            report = await import_wordpress(arguments.file, node, by=by, progress=progress)
     console.print(report_table(report))
 
 
 async def change_role(settings: Settings, arguments: argparse.Namespace) -> None:
     async with node_alone(settings) as node:
-        person = await account(node, arguments.handle)
-        await node.ask(user_key(person.id), EditAccount(account=person.id, role=arguments.role), SYSTEM)
-    print(f"{person.handle} is {arguments.role} now, from the next refresh of a token on")
+        view = await account(node, arguments.handle)
+        await edit(node, EditAccount(account=int(view.id), role=arguments.role))
+    print(f"{view.handle} is {arguments.role} now, from the next refresh of a token on")
+
+
+async def change_password(settings: Settings, arguments: argparse.Namespace) -> None:
+    async with node_alone(settings) as node:
+        view = await account(node, arguments.handle)
+        if view.kind != "member":
+            raise StartError(f"{view.handle} signs in without a password")
+        passwords = Passwords()
+        try:
+            password_hash = await passwords.hash(arguments.password)
+        finally:
+            passwords.close()
+        await edit(node, EditAccount(account=int(view.id), password_hash=password_hash))
+    print(f"{view.handle} has a new password; who is signed in stays so")
+
+
+def asked_password() -> str:
+    """A new password: typed twice at a terminal, else the first line of the input. Raises ``SettingsError``."""
+    if sys.stdin.isatty():
+        password = getpass.getpass("New password: ")
+        if getpass.getpass("Once more: ") != password:
+            raise SettingsError("these were two passwords")
+    else:
+        password = sys.stdin.readline().rstrip("\r\n")
+    try:
+        return text.plain(msgspec.convert(password, requests.Password))
+    except (msgspec.ValidationError, DomainError):
+        raise SettingsError("a password has 8 to 256 characters, of text") from None
 
 
 async def change_epoch(settings: Settings, _: argparse.Namespace) -> None:
@@ -413,18 +454,32 @@ async def node_alone(settings: Settings) -> AsyncIterator[Node]:
         yield node
 
 
-async def account(node: Node, handle: str) -> Person:
+async def account(node: Node, handle: str) -> AccountView:
     """The account of a handle. Raises ``StartError`` if there is none."""
     account_id = await node.resolve("handle", handle.lower())
     if account_id is None:
         raise StartError(f"there is no account {handle}")
-    view = await node.ask(user_key(account_id), ReadAccount(account=account_id), SYSTEM)
-    return Person(id=account_id, handle=view.handle, name=view.name, role=view.role, url=view.url)
+    view: AccountView = await node.ask(user_key(account_id), ReadAccount(account=account_id), SYSTEM)
+    return view
+
+
+async def edit(node: Node, command: EditAccount) -> None:
+    await node.ask(user_key(command.account), command, SYSTEM)
+
+
+def _person(view: AccountView) -> Person:
+    return Person(id=int(view.id), handle=view.handle, name=view.name, role=view.role, url=view.url)
 
 
 Work = Callable[[Settings, argparse.Namespace], Coroutine[Any, Any, None]]
 COMMANDS: Final[Mapping[str | None, Work]] = MappingProxyType(
-    {None: serve, "import": import_posts, "role": change_role, "new-epoch": change_epoch}
+    {
+        None: serve,
+        "import": import_posts,
+        "role": change_role,
+        "password": change_password,
+        "new-epoch": change_epoch,
+    }
 )
 
 
@@ -453,8 +508,13 @@ def main(argv: Sequence[str], environ: Mapping[str, str]) -> int:
     """Returns the exit status: 2, with one line, for what the operator must mend."""
     try:
         settings, arguments = read_settings(argv, environ)
+        if arguments.command == "password":
+            # While there is no loop yet: reading blocks, and Ctrl-C must end it.
+            arguments.password = asked_password()
     except SettingsError as error:
         return complain(error)
+    except KeyboardInterrupt:
+        return 130
     logging.basicConfig(
         level=settings.server.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s"
     )

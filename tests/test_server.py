@@ -9,7 +9,7 @@ import socket
 import sys
 import time
 import tomllib
-from asyncio.subprocess import DEVNULL, PIPE
+from asyncio.subprocess import PIPE
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, closing
 from pathlib import Path
@@ -26,6 +26,7 @@ from actors.policy import Policy
 from protocol.gateway.options import SettingsError, flag, variable
 from protocol.gateway.settings import GatewaySettings, Rate
 from tests.processes import Served, serving
+from tests.site import HOST_SECRET, host_token
 
 ROOT = Path(__file__).parents[1]
 STOPPED_WITHIN_S = 5.0
@@ -154,7 +155,11 @@ def test_a_value_is_the_same_by_flag_by_variable_and_by_file(
         (["--config", "/nowhere.toml"], {}, "cannot read the configuration /nowhere.toml: No such file or directory"),
         (["rol", "ada", "admin"], {}, "invalid choice: 'rol'"),
         (["role", "ada", "king"], {}, "invalid choice: 'king'"),
-        (["role", "ada"], {}, "required: role"),
+        (["role", "ada"], {}, "required: ROLE"),
+        (["role"], {}, "required: HANDLE, ROLE"),
+        (["import"], {}, "required: wordpress, FILE"),
+        (["--guests", "maybe"], {}, "--guests takes no value: write --guests or --no-guests, not 'maybe'"),
+        (["--no-sign-up=yes"], {}, "--no-sign-up takes no value: write --sign-up or --no-sign-up, not 'yes'"),
         (["import", "drupal", "x.xml"], {}, "invalid choice: 'drupal'"),
     ],
 )  # fmt: skip
@@ -212,18 +217,18 @@ async def serving_on(data_dir: Path, *arguments: str) -> AsyncIterator[Served]:
         yield served
 
 
-async def run_to_the_end(*arguments: str) -> tuple[int | None, str, str]:
+async def run_to_the_end(*arguments: str, told: str = "") -> tuple[int | None, str, str]:
     """(exit status, what it printed, what it complained of)"""
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "server.py", *arguments, cwd=ROOT, stdin=DEVNULL, stdout=PIPE, stderr=PIPE
+        sys.executable, "server.py", *arguments, cwd=ROOT, stdin=PIPE, stdout=PIPE, stderr=PIPE
     )
-    said, complained = await process.communicate()
+    said, complained = await process.communicate(told.encode())
     return process.returncode, said.decode(), complained.decode()
 
 
-async def complaint(*arguments: str) -> str:
+async def complaint(*arguments: str, told: str = "") -> str:
     """The one line of a start that is refused."""
-    status, _, complained = await run_to_the_end(*arguments)
+    status, _, complained = await run_to_the_end(*arguments, told=told)
     assert status == 2, complained
     assert complained.startswith("plaudit: ")
     assert complained.count("\n") == 1
@@ -318,6 +323,28 @@ async def test_an_account_can_be_given_a_role_and_the_streams_a_new_epoch(data_d
         "ada is admin now, from the next refresh of a token on\n",
     )
     assert (await run_to_the_end("new-epoch", *at))[0] == 0
+
+
+async def test_a_lost_password_is_replaced(data_dir: Path) -> None:
+    at = ["--data-dir", str(data_dir)]
+    ada = {"handle": "ada", "password": "a long password"}
+    of_the_host = {"Authorization": f"Bearer {host_token(1)}"}
+    async with serving_on(data_dir, "--host-jwt-secret", HOST_SECRET) as served, aiohttp.ClientSession() as client:
+        await client.post(f"{served.url}/v1/accounts", json=ada)
+        async with client.get(f"{served.url}/v1/me", headers=of_the_host) as response:
+            hosted = (await response.json())["handle"]
+    assert "8 to 256 characters" in await complaint("password", "ada", *at, told="short\n")
+    assert "there is no account bob" in await complaint("password", "bob", *at, told="another password\n")
+    assert f"{hosted} signs in without a password" in await complaint("password", hosted, *at, told="a password\n")
+    assert (await run_to_the_end("password", "ada", *at, told="another password\n"))[:2] == (
+        0,
+        "ada has a new password; who is signed in stays so\n",
+    )
+    async with serving_on(data_dir) as served, aiohttp.ClientSession() as client:
+        for password, status in (("a long password", 401), ("another password", 201)):
+            login = {"login": "ada", "password": password}
+            async with client.post(f"{served.url}/v1/sessions", json=login) as response:
+                assert response.status == status
 
 
 async def test_an_export_can_be_looked_at_without_any_database(tmp_path: Path) -> None:

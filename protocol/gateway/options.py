@@ -7,7 +7,8 @@ first of these counts; what is misspelt or of another type is refused with one l
 import argparse
 import difflib
 import tomllib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
+from itertools import zip_longest
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final, Literal, NamedTuple, NoReturn, get_args, get_origin
@@ -74,6 +75,8 @@ class Options:
         self._titles = structs
         self._help = help
         self.fields = {field.name: field for struct in structs.values() for field in fields(struct)}
+        on = [flag(name) for name, field in self.fields.items() if field.type is bool]
+        self._switches = {name: each for each in on for name in (each, f"--no-{each[2:]}")}
 
     def add_to(self, parser: argparse.ArgumentParser) -> None:
         """Add every flag to ``parser``, under the title of its struct; one that is not given leaves no trace."""
@@ -89,16 +92,42 @@ class Options:
                     details["metavar"] = _metavar(field)
                 group.add_argument(flag(field.name), help=self._describe(field), **details)
 
-    def parse(self, parser: argparse.ArgumentParser, argv: Sequence[str], also: Sequence[str]) -> argparse.Namespace:
-        """The flags and the command; ``also`` are flags that ``parser`` has of its own. Raises ``SettingsError``."""
+    def parse(
+        self,
+        parser: argparse.ArgumentParser,
+        argv: Sequence[str],
+        *,
+        also: Sequence[str],
+        commands: Container[str | None],
+    ) -> argparse.Namespace:
+        """The flags and the command.
+
+        ``also`` are flags that ``parser`` has of its own, ``commands`` the commands that it knows.
+
+        Raises:
+            SettingsError: A flag is misspelt, or something else does not fit.
+        """
+        # Both before the parser, which would take the value of such a flag for a command.
+        self._check_names(argv, also)
+        if not any(word in commands for word in argv):
+            self._check_switches(argv)
+        return parser.parse_args(argv)
+
+    def _check_names(self, argv: Sequence[str], also: Sequence[str]) -> None:
         known = {*also, "--config", *map(flag, self.fields)}
-        switches = {f"--no-{option(name)}" for name, field in self.fields.items() if field.type is bool}
         for given in argv:
             name = given.partition("=")[0]
-            # Before the parser, which would take the misspelt flag's value for a command.
-            if name.startswith("--") and name not in known | switches:
+            if name.startswith("--") and name not in known | self._switches.keys():
                 raise SettingsError(f"unknown argument {name}{_suggestion(name, known)}")
-        return parser.parse_args(argv)
+
+    def _check_switches(self, argv: Sequence[str]) -> None:
+        for given, following in zip_longest(argv, argv[1:], fillvalue="--"):
+            name, equals, value = given.partition("=")
+            if name in self._switches and (equals or not following.startswith("-")):
+                on = self._switches[name]
+                raise SettingsError(
+                    f"{name} takes no value: write {on} or --no-{on[2:]}, not {(value if equals else following)!r}"
+                )
 
     def values(self, arguments: argparse.Namespace, environ: Mapping[str, str]) -> dict[str, Any]:
         """What is configured: field → value of the field's type.
