@@ -38,13 +38,13 @@ from msgspec.structs import fields, replace
 from prometheus_client import CollectorRegistry
 from rich.console import Console
 
+from actors.actor import SYSTEM
 from actors.keys import user_key
 from actors.policy import Policy
 from actors.runtime.env import Env
 from actors.runtime.metrics import Metrics
 from actors.runtime.node import Node
 from actors.runtime.ownership import OwnedByAnother
-from actors.runtime.streams import SYSTEM
 from protocol import requests, text
 from protocol.accounts import AccountView, EditAccount, ReadAccount
 from protocol.commands import Person

@@ -117,6 +117,10 @@ class Numbers(Struct, frozen=True):
     """Reactions of the comments that changed since the commit before."""
 
 
+SYSTEM = Person(id=0, handle="", name="", role="admin")
+"""In whose name actors ask each other, and alarms ring."""
+
+
 class RingAlarm(Command, frozen=True, kw_only=True):
     """A timer of the actor is due."""
 
@@ -136,6 +140,14 @@ class ShowPost(Command, frozen=True, kw_only=True):
 
     method = "show"
     writes = False
+
+
+class CountReactions(Command, frozen=True, kw_only=True):
+    """Reactions of the ``comments``, by id. For those who were away; asked in nobody's name."""
+
+    method = "reactions"
+    writes = False
+    comments: tuple[int, ...]
 
 
 class Actor(Protocol):

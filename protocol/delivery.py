@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
 from protocol.commands import Person
+from protocol.cursor import Cursor
 
 
 class Published(NamedTuple):
@@ -56,6 +57,19 @@ class Subscription(Protocol):
     def close(self) -> None:
         """Deliver nothing more; idempotent."""
         ...
+
+
+class Changed(NamedTuple):
+    """What changed on a stream since a cursor: one page."""
+
+    items: Sequence[Published]
+    cursor: Cursor
+    """The position after them."""
+    recovered: bool
+    """False if the cursor was none of this stream: reload, and go on from ``cursor``."""
+    more: bool
+    counters: bytes | None
+    """On the last page: JSON of a ``CountersChanged``, with every comment that was reacted to since."""
 
 
 class Attached(NamedTuple):

@@ -184,6 +184,8 @@ class Changes(View, frozen=True):
     recovered: bool
     """False: the cursor was none of this stream; reload, then go on from the new one."""
     more: bool
+    counters: Raw | None
+    """On the last page a ``CountersChanged``: the numbers of now, and of every comment reacted to since the cursor."""
 
 
 # -- comments, reactions, signals -------------------------------------------------------------------------------------

@@ -247,6 +247,13 @@ class Store(Protocol):
         """
         ...
 
+    async def reacted(self, post_id: int, after: int, limit: int) -> list[int]:
+        """Comments whose reactions changed since the post's stream stood at ``after``, and perhaps some others.
+
+        At most ``limit``, those that changed last.
+        """
+        ...
+
     async def posts(
         self,
         *,

@@ -452,6 +452,18 @@ class MemoryStore:
 
         return await self._call("changes", work)
 
+    async def reacted(self, post_id: int, after: int, limit: int) -> list[int]:
+        def work() -> list[int]:
+            before = [row for row in self._comments(post_id) if 0 < row.changed_offset <= after]
+            version = max(before, key=lambda row: row.changed_offset).version if before else 0
+            changed: dict[int, int] = {}
+            for row in self._table(ReactionRow).values():
+                if row.post_id == post_id and row.comment_id and row.version > version:
+                    changed[row.comment_id] = max(row.version, changed.get(row.comment_id, 0))
+            return sorted(changed, key=lambda id: -changed[id])[:limit]
+
+        return await self._call("reacted", work)
+
     async def posts(
         self,
         *,

@@ -462,6 +462,18 @@ RETURNING slot.slot, slot.epoch, slot.head""",
                 post, post_author = POST.row(values[post_at:author_at]), _face(values[author_at:])
         return Changes(comments, post, post_author, head, through)
 
+    async def reacted(self, post_id: int, after: int, limit: int) -> list[int]:
+        # Offsets and versions rise together: what is newer than the last comment before ``after`` may be news.
+        found = await self._fetch(
+            "SELECT comment_id FROM reaction WHERE post_id = $1 AND comment_id > 0 AND version > coalesce(("
+            "SELECT version FROM comment WHERE post_id = $1 AND changed_offset BETWEEN 1 AND $2"
+            " ORDER BY changed_offset DESC LIMIT 1), 0) GROUP BY comment_id ORDER BY max(version) DESC LIMIT $3",
+            post_id,
+            after,
+            limit,
+        )
+        return [comment_id for (comment_id,) in found]
+
     async def posts(
         self,
         *,

@@ -9,18 +9,18 @@ stands.
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
 
 import msgspec
 
 from actors.actor import Numbers
 from actors.runtime.env import Env
 from actors.runtime.metrics import Metrics
+from actors.runtime.past import PAGE_ROWS, Past, counters_changed
 from actors.runtime.tasks import Tasks
 from protocol.delivery import Form, Published, Sink
 from protocol.errors import SLOW, DomainError
-from protocol.views import Counters, CountersChanged, TypingChanged
+from protocol.views import CountersChanged, TypingChanged
 from store.base import StoreUnavailable
 
 log = logging.getLogger("plaudit.hub")
@@ -38,8 +38,6 @@ YIELD_EVERY = 256
 """Sockets written to before others get their turn."""
 BEHIND_BYTES = 256 << 10
 """A socket that holds more than this unsent is not written to until it has drained."""
-PAGE_ROWS = 500
-"""Publications in one write to a subscriber that catches up."""
 DRAINED_BYTES = 16 << 10
 DRAIN_POLL_S = 0.05
 SLOW_AFTER_S = 20.0
@@ -48,17 +46,6 @@ RECOVER_RETRY_S = 0.5
 TYPING_S = 6.0
 TYPING_MAX = 50
 TYPING_SHOWN_MAX = 5
-
-
-class Missed(NamedTuple):
-    """What a subscriber lacks, as one page in order, and the offset up to which it is complete."""
-
-    items: Sequence[Published]
-    through: int
-
-
-ReadMissed = Callable[[str, int], Awaitable[Missed]]
-"""Reads a page of (stream key, after offset) from the store. Raises ``StoreUnavailable`` or ``DomainError``."""
 
 
 class StreamSubscription:
@@ -136,25 +123,16 @@ class Stream:
     def counters(self) -> CountersChanged | None:
         if self.numbers is None:
             return None
-        views, viewers = self.views
-        counters = Counters(
-            comments=self.numbers.comments,
-            reactions=self.numbers.reactions,
-            applause=self.numbers.applause,
-            views=views,
-            viewers=viewers,
-            watchers=len(self.subscriptions),
-        )
-        return CountersChanged(version=self.numbers.version, counters=counters, comments=self.of_comments)
+        return counters_changed(self.numbers, self.views, len(self.subscriptions), self.of_comments)
 
 
 class Hub:
     """All streams that have subscribers on this worker."""
 
-    def __init__(self, env: Env, metrics: Metrics, *, read_missed: ReadMissed) -> None:
+    def __init__(self, env: Env, metrics: Metrics, past: Past) -> None:
         self._env = env
         self._metrics = metrics
-        self._read_missed = read_missed
+        self._past = past
         self._json = msgspec.json.Encoder()
         self._streams: dict[str, Stream] = {}
         self._tasks = Tasks()
@@ -279,7 +257,7 @@ class Hub:
             self._tasks.spawn(self._catch_up(subscription), f"catch up {subscription.stream.key}")
 
     async def _catch_up(self, subscription: StreamSubscription) -> None:
-        sink, stream = subscription.sink, subscription.stream
+        sink, stream, began_at = subscription.sink, subscription.stream, subscription.position
         buffered, moved_at = sink.buffered_bytes(), self._env.monotonic()
         while subscription.open:
             if sink.buffered_bytes() > DRAINED_BYTES:
@@ -297,6 +275,7 @@ class Hub:
             items = stream.after(subscription.position)
             if items == []:
                 subscription.live = True
+                await self._hand_over_counters(subscription, began_at)
                 return
             if items is not None:
                 self._hand_over(subscription, items[:PAGE_ROWS])
@@ -306,7 +285,7 @@ class Hub:
     async def _hand_over_missed(self, subscription: StreamSubscription) -> bool:
         """One page from the store; False if it cannot be had now."""
         try:
-            missed = await self._read_missed(subscription.stream.key, subscription.position)
+            missed = await self._past.missed(subscription.stream.key, subscription.position)
         except (StoreUnavailable, DomainError) as error:
             log.warning("a resume waits for the store: %s", error)
             return False
@@ -314,6 +293,18 @@ class Hub:
             self._hand_over(subscription, missed.items)
             subscription.position = max(subscription.position, missed.through)
         return True
+
+    async def _hand_over_counters(self, subscription: StreamSubscription, began_at: int) -> None:
+        """Volatile messages were left out meanwhile; the latest counters make up for them."""
+        stream, sink = subscription.stream, subscription.sink
+        try:
+            counters = await self._past.counters(stream.key, began_at, len(stream.subscriptions))
+        except (StoreUnavailable, DomainError) as error:
+            log.warning("the counters of a resume are left out: %s", error)
+            return
+        if subscription.live:
+            item = Published(None, self._json.encode(counters))
+            sink.write(sink.form.encode(stream.key, stream.epoch, [item]))
 
     def _hand_over(self, subscription: StreamSubscription, items: Sequence[Published]) -> None:
         if not items:
@@ -377,10 +368,8 @@ class Hub:
                 continue
             sink = subscription.sink
             if sink.buffered_bytes() > BEHIND_BYTES:
-                # A volatile message to a socket that is behind is simply left out.
-                if round_.last is not None:
-                    self._metrics.lagging.inc()
-                    self.catch_up(subscription)
+                self._metrics.lagging.inc()
+                self.catch_up(subscription)
             elif round_.last is None or subscription.position == round_.base:
                 sink.write(round_.frame(sink.form))
                 subscription.position = subscription.position if round_.last is None else round_.last

@@ -7,10 +7,10 @@ from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any
 
-from actors.actor import RingAlarm
+from actors.actor import SYSTEM, RingAlarm
 from actors.encoding import Encoder
 from actors.policy import Policy
-from actors.runtime.activation import Delivery, Envelope
+from actors.runtime.activation import Activation, Delivery, Envelope
 from actors.runtime.alarms import Alarms
 from actors.runtime.committer import Committer
 from actors.runtime.directory import Directory
@@ -19,8 +19,9 @@ from actors.runtime.hub import Hub
 from actors.runtime.metrics import Metrics
 from actors.runtime.outbox import Outbox, encode_message
 from actors.runtime.ownership import Ownership
+from actors.runtime.past import Past
 from actors.runtime.registry import Registry
-from actors.runtime.streams import SYSTEM, Streams, resolve
+from actors.runtime.streams import Streams, resolve
 from actors.runtime.tasks import Tasks
 from protocol.commands import Command, Person, Typing
 from protocol.errors import DomainError, Unavailable
@@ -51,7 +52,8 @@ class Node:
         self._outbox = Outbox(
             deliver=self._deliver, acknowledge=self._committer.enqueue_rows, delivered=metrics.messages.inc
         )
-        self._hub = Hub(env, metrics, read_missed=lambda key, after: streams.read_missed(key, after))
+        past = Past(store, encoder, ask=self._ask_for_nobody, find=self._find)
+        self._hub = Hub(env, metrics, past)
         self._registry = Registry(
             store,
             env,
@@ -66,12 +68,11 @@ class Node:
             messages_sent=self._outbox.add,
         )
         self._streams = streams = Streams(
-            store,
             self._hub,
-            encoder,
+            past,
             metrics,
             submit=self.submit,
-            find=self._registry.find,
+            find=self._find,
             epoch=self._stream_epoch,
         )
         directory = Directory(store, encoder, Ids(env), epoch=self._stream_epoch, watchers=self._hub.watchers)
@@ -161,6 +162,12 @@ class Node:
         return await future
 
     # -- inside
+
+    async def _ask_for_nobody(self, key: str, command: Command) -> Any:
+        return await self.ask(key, command, SYSTEM)
+
+    def _find(self, key: str) -> Activation | None:
+        return self._registry.find(key)
 
     def _stream_epoch(self, key: str) -> str:
         return f"{self._epoch}:{key}"

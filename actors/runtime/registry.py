@@ -27,7 +27,7 @@ from actors.runtime.env import Env
 from actors.runtime.hub import Hub
 from actors.runtime.metrics import Metrics
 from actors.runtime.ownership import Ownership
-from actors.runtime.streams import render_ahead
+from actors.runtime.past import render_ahead
 from actors.runtime.tasks import Tasks
 from actors.user import UserActor
 from protocol.errors import DomainError, Overloaded, Unavailable

@@ -7,25 +7,18 @@ from typing import Any, Protocol
 
 from msgspec import json
 
-from actors.actor import ReadHead, ShowPost
-from actors.encoding import Encoder
+from actors.actor import SYSTEM, ReadHead
 from actors.keys import parse_key
 from actors.runtime.activation import Activation
-from actors.runtime.hub import PAGE_ROWS, Hub, Missed, StreamSubscription
+from actors.runtime.hub import Hub, StreamSubscription
 from actors.runtime.metrics import Metrics
+from actors.runtime.past import PAGE_ROWS, Past
 from protocol.commands import Command, Person, Typing
 from protocol.cursor import Cursor
-from protocol.delivery import Attached, Published, Sink
+from protocol.delivery import Attached, Changed, Published, Sink
 from protocol.errors import DomainError, Refused, Unavailable
 from protocol.views import Ack
-from store.base import Changes, Store, StoreUnavailable, WrittenComment
-
-PAGE_BYTES = 256 << 10
-"""Bytes of bodies in one page of what changed."""
-ENCODED_AT_ONCE = 32
-"""Comments rendered before others get their turn."""
-SYSTEM = Person(id=0, handle="", name="", role="admin")
-"""In whose name actors ask each other, and alarms ring."""
+from store.base import StoreUnavailable
 
 
 class Submit(Protocol):
@@ -39,18 +32,16 @@ class Streams:
 
     def __init__(
         self,
-        store: Store,
         hub: Hub,
-        encoder: Encoder,
+        past: Past,
         metrics: Metrics,
         *,
         submit: Submit,
         find: Callable[[str], Activation | None],
         epoch: Callable[[str], str],
     ) -> None:
-        self._store = store
         self._hub = hub
-        self._encoder = encoder
+        self._past = past
         self._metrics = metrics
         self._submit = submit
         self._find = find
@@ -108,45 +99,32 @@ class Streams:
             if recent is not None and len(recent) <= PAGE_ROWS:
                 items, subscription.position = recent, stream.head
             else:
-                items, subscription.position = await self.read_missed(stream.key, from_offset)
-        counters = json.encode(stream.counters())
-        return Attached(subscription, stream.epoch, from_offset, known, items, counters)
+                items, subscription.position, _ = await self._past.missed(stream.key, from_offset)
+        counters = stream.counters()
+        if known:
+            counters = await self._past.counters(stream.key, from_offset, len(stream.subscriptions))
+        return Attached(subscription, stream.epoch, from_offset, known, items, json.encode(counters))
 
-    async def changes(self, key: str, since: Cursor | None, limit: int) -> tuple[list[Published], Cursor, bool, bool]:
-        _, number = parse_key(key)
-        head = await self._ask(key, ReadHead())
+    async def changes(self, key: str, since: Cursor | None, limit: int) -> Changed:
+        """See ``Backend.changes``."""
+        parse_key(key)
+        head: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        self._submit(key, ReadHead(), SYSTEM, None, partial(resolve, head))
         epoch = self._epoch(key)
-        if since is None or since.epoch != epoch or since.offset > head:
-            return [], Cursor(epoch, head), False, False
+        if since is None or since.epoch != epoch or since.offset > await head:
+            return Changed([], Cursor(epoch, await head), False, False, None)
         try:
-            changes = await self._store.changes(number, since.offset, rows_max=limit, bytes_max=PAGE_BYTES)
+            items, through, more = await self._past.missed(key, since.offset, rows_max=limit)
+            if more:
+                return Changed(items, Cursor(epoch, through), True, True, None)
+            counters = await self._past.counters(key, since.offset, self._hub.watchers(key))
         except StoreUnavailable:
             raise Unavailable() from None
-        items = await self._encode_changes(key, changes)
-        return items, Cursor(epoch, changes.through), True, changes.through < changes.head
+        return Changed(items, Cursor(epoch, through), True, False, json.encode(counters))
 
     def presence(self, key: str) -> list[Sink]:
         stream = self._hub.stream(key)
         return [] if stream is None else [subscription.sink for subscription in stream.subscriptions]
-
-    async def read_missed(self, key: str, after: int) -> Missed:
-        """One page of what changed, from the store. Raises ``StoreUnavailable`` or ``DomainError``."""
-        _, post_id = parse_key(key)
-        changes = await self._store.changes(post_id, after, rows_max=PAGE_ROWS, bytes_max=PAGE_BYTES)
-        return Missed(await self._encode_changes(key, changes), changes.through)
-
-    async def _encode_changes(self, key: str, changes: Changes) -> list[Published]:
-        """The present state of what changed, in the order of the last changes."""
-        await render_ahead(self._encoder, changes.comments)
-        items = [
-            Published(written.comment.changed_offset, self._encoder.comment_changed(*written))
-            for written in changes.comments
-        ]
-        if changes.post is not None:
-            view = await self._ask(key, ShowPost())
-            items.append(Published(changes.post.changed_offset, self._encoder.post_changed(view)))
-            items.sort(key=lambda item: item.offset or 0)
-        return items
 
     def typing(self, key: str, command: Typing, by: Person, reply: Callable[[Any], None]) -> None:
         """Whoever may read the post, and has a name, is shown as typing."""
@@ -161,19 +139,6 @@ class Streams:
                 reply(Ack())
 
         self._submit(key, ReadHead(), by, None, readable)
-
-    async def _ask(self, key: str, command: Command) -> Any:
-        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        self._submit(key, command, SYSTEM, None, partial(resolve, future))
-        return await future
-
-
-async def render_ahead(encoder: Encoder, written: Sequence[WrittenComment]) -> None:
-    """Encode what is about to be sent, some at a time: rendering is the one costly thing here."""
-    for at, comment in enumerate(written):
-        encoder.comment(*comment)
-        if at % ENCODED_AT_ONCE == ENCODED_AT_ONCE - 1:
-            await asyncio.sleep(0)
 
 
 def resolve(future: asyncio.Future[Any], answer: Any) -> None:

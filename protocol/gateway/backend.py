@@ -5,7 +5,7 @@ from typing import Any, Literal, Protocol
 
 from protocol.commands import Command, Person
 from protocol.cursor import Cursor
-from protocol.delivery import Attached, Published, Sink
+from protocol.delivery import Attached, Changed, Sink
 from protocol.errors import DomainError
 from protocol.views import Author, PostView
 
@@ -39,10 +39,8 @@ class Backend(Protocol):
         """Subscribe ``sink`` to the stream of ``key``, from ``since`` or from now. Raises ``DomainError``."""
         ...
 
-    async def changes(
-        self, key: str, since: Cursor | None, limit: int
-    ) -> tuple[Sequence[Published], Cursor, bool, bool]:
-        """What changed since a cursor, as one page: (publications, cursor after them, recovered, if there is more)."""
+    async def changes(self, key: str, since: Cursor | None, limit: int) -> Changed:
+        """At most ``limit`` publications since a cursor. Raises ``DomainError``."""
         ...
 
     def presence(self, key: str) -> list[Sink]:

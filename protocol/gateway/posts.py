@@ -92,9 +92,16 @@ class Posts:
             # What is no cursor is answered as a foreign one: the client reloads either way.
             since = parse_cursor(query.cursor) or Cursor("", 0)
         await call.ask_post(ReadPost(post=call.post))
-        page, cursor, recovered, more = await self._backend.changes(f"post:{call.post}", since, query.limit)
-        publications = [_change(published) for published in page]
-        return answer(requests.Changes(publications=publications, cursor=str(cursor), recovered=recovered, more=more))
+        changed = await self._backend.changes(f"post:{call.post}", since, query.limit)
+        return answer(
+            requests.Changes(
+                publications=[_change(published) for published in changed.items],
+                cursor=str(changed.cursor),
+                recovered=changed.recovered,
+                more=changed.more,
+                counters=None if changed.counters is None else Raw(changed.counters),
+            )
+        )
 
     # -- writing
 

@@ -357,8 +357,8 @@ class WebSocketConnection:
         attached.subscription.start()
 
     async def _read_history(self, action: conversation.ReadHistory) -> None:
-        page, cursor, recovered, _ = await self._sockets.backend.changes(action.channel, action.since, action.limit)
-        self._send(conversation.history(action, page, cursor, recovered=recovered))
+        changed = await self._sockets.backend.changes(action.channel, action.since, action.limit)
+        self._send(conversation.history(action, changed.items, changed.cursor, recovered=changed.recovered))
 
     # -- replies
 

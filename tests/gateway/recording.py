@@ -8,7 +8,7 @@ import msgspec
 
 from protocol.commands import Command, CreateComment, Person
 from protocol.cursor import Cursor
-from protocol.delivery import Attached, Published, Sink
+from protocol.delivery import Attached, Changed, Published, Sink
 from protocol.errors import DomainError, Refused, Unavailable
 from protocol.gateway.backend import Answer
 from protocol.gateway.identity import Identity, Visitor
@@ -113,15 +113,13 @@ class RecordingBackend:
         stream.changed.set()
         return Attached(subscription, stream.epoch, offset, recovered, first, COUNTERS)
 
-    async def changes(
-        self, key: str, since: Cursor | None, limit: int
-    ) -> tuple[Sequence[Published], Cursor, bool, bool]:
+    async def changes(self, key: str, since: Cursor | None, limit: int) -> Changed:
         stream = self.stream(key)
         if since is None or since.epoch != stream.epoch or since.offset > stream.head:
-            return [], Cursor(stream.epoch, stream.head), False, False
+            return Changed([], Cursor(stream.epoch, stream.head), False, False, None)
         page = stream.published[since.offset : since.offset + limit]
         after = since.offset + len(page)
-        return page, Cursor(stream.epoch, after), True, after < stream.head
+        return Changed(page, Cursor(stream.epoch, after), True, after < stream.head, None)
 
     def presence(self, key: str) -> list[Sink]:
         return [each.sink for each in self.stream(key).subscriptions] if self.sinks is None else self.sinks

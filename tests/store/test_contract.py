@@ -698,6 +698,18 @@ async def test_the_comments_of_an_account_are_listed_by_post_in_pages(store: Sto
     assert await store.comments_of(1, after=(7, 10), limit=2) == [(8, 1)]
 
 
+async def test_comments_reacted_to_since_an_offset_are_found_the_last_first(store: Store) -> None:
+    writer = await Writer.of(store)
+    await writer.write(comment(1, 7), comment(2, 7), comment(3, 7))
+    await writer.write(reaction(1, comment_id=1, version=2), reaction(1, comment_id=0, version=9))
+    await writer.write(reaction(2, comment_id=3, version=4), reaction(1, comment_id=2, version=5, amount=0))
+
+    assert await store.reacted(7, 2, 10) == [2, 3]
+    assert await store.reacted(7, 2, 1) == [2]
+    assert await store.reacted(7, 0, 10) == [2, 3, 1]
+    assert await store.reacted(8, 0, 10) == []
+
+
 async def test_who_has_deleted_the_account_is_shown_as_no_author(store: Store) -> None:
     writer = await Writer.of(store)
     await writer.write(account(1), account(2, state="erasing"), post(7, author_id=2), state(7))

@@ -3,19 +3,20 @@
 import asyncio
 from random import Random
 
+import msgspec
 import pytest
 
 from actors.runtime.hub import (
     COUNTERS_TICK_S,
     DRAIN_POLL_S,
-    PAGE_ROWS,
     RING_COUNT_MAX,
     SLOW_AFTER_S,
     TYPING_S,
     WATCHERS_TICK_S,
     YIELD_EVERY,
 )
-from protocol.commands import ANONYMOUS, CreatePost, DeletePost, EditPost, Typing, View
+from actors.runtime.past import PAGE_ROWS
+from protocol.commands import ANONYMOUS, CreatePost, DeletePost, EditPost, React, Typing, View
 from protocol.cursor import Cursor, parse_cursor
 from protocol.delivery import Attached
 from protocol.errors import Refused, Unavailable
@@ -496,16 +497,47 @@ async def test_changes_are_the_same_over_http_page_by_page(rig: Rig) -> None:
     assert cursor == Cursor(EPOCH, 31)
     since, offsets, more = Cursor(EPOCH, 0), [], True
     while more:
-        items, since, recovered, more = await rig.node.changes(KEY, since, 7)
+        items, since, recovered, more, counters = await rig.node.changes(KEY, since, 7)
         assert recovered
         assert len(items) <= 7
+        assert (counters is None) is more
         offsets += [item.offset for item in items]
 
     assert offsets == list(range(1, 32))
     assert since == cursor
 
 
+async def test_who_comes_back_is_told_of_the_reactions_meanwhile(rig: Rig) -> None:
+    await talk(rig, 3)
+    await rig.ask(React(post=str(POST), kind="like", comment="1"), CID)
+    await talk(rig, 1)
+    away = Cursor(EPOCH, 5)
+    await rig.ask(React(post=str(POST), kind="love", comment="2"), CID)
+    await rig.ask(React(post=str(POST), kind="love"), CID)
+
+    attached = await attach(rig, RecordingSink(), since=5)
+    changed = await rig.node.changes(KEY, away, 7)
+    for counters in (attached.counters, changed.counters):
+        told = msgspec.json.decode(counters or b"")
+        assert told["comments"] == {"2": {"love": 1}}
+        assert told["counters"]["reactions"] == {"love": 1}
+
+
+async def test_a_socket_that_was_behind_is_told_of_the_reactions_meanwhile(rig: Rig) -> None:
+    await talk(rig, 2)
+    sink = RecordingSink()
+    await attach(rig, sink)
+    sink.stall()
+    await rig.ask(React(post=str(POST), kind="like", comment="1"), CID)
+    await asyncio.sleep(2 * COUNTERS_TICK_S)
+    assert not any(counters["comments"] for counters in sink.of_type("counters"))
+    sink.drain()
+    await asyncio.sleep(2 * DRAIN_POLL_S)
+
+    assert sink.of_type("counters")[-1]["comments"] == {"1": {"like": 1}}
+
+
 async def test_changes_from_nowhere_tell_where_the_stream_stands(rig: Rig) -> None:
     await talk(rig, 3)
     for cursor in (None, Cursor("another", 1), Cursor(EPOCH, 5)):
-        assert await rig.node.changes(KEY, cursor, 10) == ([], Cursor(EPOCH, 4), False, False)
+        assert await rig.node.changes(KEY, cursor, 10) == ([], Cursor(EPOCH, 4), False, False, None)
