@@ -10,7 +10,8 @@ from typing import Final
 from urllib.parse import quote
 
 import msgspec
-from aiohttp import web
+from aiohttp import hdrs, web
+from aiohttp.typedefs import Handler
 from msgspec import Struct
 
 from protocol import text
@@ -23,6 +24,8 @@ from protocol.views import PostView
 
 PAGES: Final = ("/", "/sign-in", "/account", "/write")
 POST: Final = "/p/{slug}"
+INTERFACES: Final = ("/v1/", "/connection/")
+"""Begin the paths that are for programs, whatever these say that they accept."""
 SHELL: Final = "index.html"
 SPRITE: Final = "sprite.svg"
 DESCRIPTION_CHARS_MAX: Final = 200
@@ -55,6 +58,7 @@ class Pages:
         self._shell = self._with_head(f"<title>{escape(site.title)}</title>")
 
     def add_to(self, app: web.Application) -> None:
+        app.middlewares.append(self._lost)
         for path in PAGES:
             app.router.add_get(path, self.page)
         app.router.add_get(POST, self.post)
@@ -72,6 +76,16 @@ class Pages:
         except DomainError as error:
             return send(request, self._shell, status=error.meaning.status)
         return send(request, self._with_head("\n".join(post_head(view, self._site.title, self._base))))
+
+    @web.middleware
+    async def _lost(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """The shell, for a browser at an address where nothing is; programs get the error as it is."""
+        try:
+            return await handler(request)
+        except web.HTTPNotFound:
+            if "text/html" not in request.headers.get(hdrs.ACCEPT, "") or request.path.startswith(INTERFACES):
+                raise
+            return send(request, self._shell, status=404)
 
     async def static(self, request: web.Request) -> web.Response:
         found = self._assets.get(request.match_info["name"])

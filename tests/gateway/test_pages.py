@@ -117,6 +117,21 @@ async def test_a_post_that_is_not_there_for_all_is_not_found_and_nothing_of_it_i
             assert b"Secret" not in answer.body
 
 
+async def test_a_browser_gets_the_shell_where_nothing_is_and_a_program_the_error() -> None:
+    browser = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
+    async with http_site() as site:
+        for path, headers, kind in (
+            ("/nope", browser, "text/html"),
+            ("/posts/1", browser, "text/html"),
+            ("/nope", {"Accept": "*/*"}, "application/problem+json"),
+            ("/v1/nope", browser, "application/problem+json"),
+            ("/v1/posts/999", browser, "application/problem+json"),
+        ):
+            answer = await site.api.call("GET", path, headers=headers)
+            assert answer.status == 404
+            assert answer.headers["Content-Type"].partition(";")[0] == kind, path
+
+
 async def test_a_post_that_cannot_be_read_just_now_is_still_the_shell(
     client: Client, backend: RecordingBackend
 ) -> None:
