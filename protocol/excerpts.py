@@ -1,7 +1,12 @@
 """The beginning of a text, for those who show a link to it."""
 
+import re
 from html.parser import HTMLParser
 
+BLOCKS = frozenset(("p", "h1", "h2", "h3", "h4", "h5", "h6", "li", "blockquote", "pre", "tr", "td", "th", "hr"))
+SEPARATOR = "·"
+"""Stands between two blocks, where the first does not end as a sentence does."""
+_ENDED = re.compile(r"""[.!?…:;,]["'”’)\]]*$""")
 HTML_READ_PER_CHAR = 16
 """So many characters of HTML are read for one of the excerpt: enough for text, and a bound for what is all tags."""
 
@@ -9,7 +14,8 @@ HTML_READ_PER_CHAR = 16
 def excerpt(html: str, chars_max: int) -> str:
     """The first words of sanitised ``html``, at most ``chars_max`` characters of plain text; an ellipsis ends a cut."""
     read = html[: chars_max * HTML_READ_PER_CHAR]
-    words = " ".join(_text(read).split())
+    *first, last = _lines(read) or [""]
+    words = " ".join([*(line if _ENDED.search(line) else f"{line} {SEPARATOR}" for line in first), last])
     if len(words) <= chars_max and len(read) == len(html):
         return words
     cut = words[: chars_max - 1]
@@ -20,14 +26,26 @@ def excerpt(html: str, chars_max: int) -> str:
 class _Words(HTMLParser):
     def __init__(self) -> None:
         super().__init__()
-        self.parts: list[str] = []
+        self.blocks: list[list[str]] = [[]]
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self._end_block(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        self._end_block(tag)
 
     def handle_data(self, data: str) -> None:
-        self.parts.append(data)
+        self.blocks[-1].append(data)
+
+    def _end_block(self, tag: str) -> None:
+        if tag in BLOCKS:
+            self.blocks.append([])
 
 
-def _text(html: str) -> str:
+def _lines(html: str) -> list[str]:
+    """What stands in each block, in one line; nothing for those without text."""
     words = _Words()
     # Not closed: a tag or an entity that the cut went through is left out.
     words.feed(html)
-    return "".join(words.parts)
+    lines = (" ".join("".join(block).split()) for block in words.blocks)
+    return [line for line in lines if line]

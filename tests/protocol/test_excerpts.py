@@ -10,7 +10,9 @@ from protocol.excerpts import HTML_READ_PER_CHAR, excerpt
     [
         ("", ""),
         ("<p>Short.</p>\n", "Short."),
-        ("<p>One <em>two</em></p>\n<ul>\n<li>six</li>\n</ul>", "One two six"),
+        ("<p>One <em>t</em>wo</p>\n<ul>\n<li>6</li>\n</ul>", "One two · 6"),
+        ("<h2>One</h2><p>Two.</p><p>6</p>", "One · Two. 6"),
+        ('<p>"One."</p><hr><p>Two</p>', '"One." Two'),
         ("<p>&lt;b&gt; &amp; &quot;c&quot;</p>", '<b> & "c"'),
         ("<p>twelve chars and more</p>", "twelve…"),
         ("<p>" + "x" * 50 + "</p>", "x" * 11 + "…"),

@@ -39,10 +39,22 @@ export function serverHtml(element, html) {
   return element;
 }
 
-/** The text of an `html` field, without its tags; nothing in it is loaded or run. */
+const BLOCKS = "p, h1, h2, h3, h4, h5, h6, li, blockquote, pre, tr, td, th, hr";
+const BLOCK_END = "\0";
+const ENDED = /[.!?…:;,]["'”’)\]]*$/;
+
+/**
+ * The text of an `html` field in one line, without its tags; nothing in it is loaded or run. Between two blocks stands
+ * " · ", where the first does not end as a sentence does.
+ */
 export function textOf(html) {
-  const document_ = new DOMParser().parseFromString(policy ? policy.createHTML(html) : html, "text/html");
-  return document_.body.textContent.replace(/\s+/g, " ").trim();
+  const { body } = new DOMParser().parseFromString(policy ? policy.createHTML(html) : html, "text/html");
+  for (const block of body.querySelectorAll(BLOCKS)) {
+    block.before(BLOCK_END);
+    block.after(BLOCK_END);
+  }
+  const lines = body.textContent.split(BLOCK_END).map((text) => text.replace(/\s+/g, " ").trim()).filter(Boolean);
+  return lines.map((line, at) => (ENDED.test(line) || at === lines.length - 1 ? line : `${line} ·`)).join(" ");
 }
 
 /** Tell those who listen to the page rather than see it. */
