@@ -100,8 +100,8 @@ def make_app(
     app.router.add_get("/connection/websocket", WebSocketEndpoint(sockets).handle)
     app.router.add_get("/v1/posts/{id}/events", SseEndpoint(sockets).handle)
     _add_probes(app, backend, registry)
-    add_reference(app, version)
     site = site or Site()
+    add_reference(app, version, site.title)
     Pages(site, backend, settings.public_url).add_to(app)
     Embedding(site, origins).add_to(app)
 

@@ -16,6 +16,7 @@ from aiohttp import ETag, hdrs, web
 from protocol.commands import PostCommand
 from protocol.decode import CALLS
 from protocol.errors import ERRORS
+from protocol.gateway.assets import STATIC
 from protocol.openapi import openapi
 from protocol.routes import ENDPOINTS, STREAMS
 from protocol.schemas import Schemas, plain_words
@@ -41,8 +42,9 @@ class Description(NamedTuple):
 class Reference:
     """Serves the description. It is made when it is first asked for, off the loop: it takes a tenth of a second."""
 
-    def __init__(self, version: str) -> None:
+    def __init__(self, version: str, site_title: str) -> None:
         self._version = version
+        self._site_title = site_title
         self._made: Description | None = None
 
     async def document(self, request: web.Request) -> web.Response:
@@ -57,25 +59,25 @@ class Reference:
 
     async def _description(self) -> Description:
         if self._made is None:
-            self._made = await asyncio.to_thread(describe, self._version)
+            self._made = await asyncio.to_thread(describe, self._version, self._site_title)
         return self._made
 
 
-def add_reference(app: web.Application, version: str) -> None:
-    reference = Reference(version)
+def add_reference(app: web.Application, version: str, site_title: str) -> None:
+    reference = Reference(version, site_title)
     app.router.add_get(OPENAPI_PATH, reference.document)
     app.router.add_get(REFERENCE_PATH, reference.page)
 
 
-def describe(version: str) -> Description:
-    """Make both forms of the description."""
+def describe(version: str, site_title: str) -> Description:
+    """Make both forms of the description; the page leads back to the site of ``site_title``."""
     schemas = Schemas()
     document = openapi((*ENDPOINTS, *STREAMS), version, schemas)
     encoded = msgspec.json.encode(document)
-    style = (PARTS / "style.css").read_text(encoding="utf-8")
+    style = "".join(part.read_text(encoding="utf-8") for part in (STATIC / "palette.css", PARTS / "style.css"))
     start = (PARTS / "start.html").read_text(encoding="utf-8")
     wire = (PARTS / "wire.html").read_text(encoding="utf-8").replace("{{rpcs}}", _rpcs(schemas))
-    page = reference_page(document, style, start, wire).encode()
+    page = reference_page(document, style, start, wire, site_title).encode()
     return Description(encoded, page, _policy(style), hashlib.blake2b(page + encoded, digest_size=8).hexdigest())
 
 
@@ -89,17 +91,18 @@ def _answer(request: web.Request, body: bytes, media_type: str, tag: str) -> web
 
 
 def _policy(style: str) -> str:
-    """Nothing but the page itself and its own style."""
+    """Nothing but the page itself, its own style, and what sets the theme that was chosen on the site."""
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
     return (
-        f"default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; style-src 'sha256-{digest}'"
+        "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; "
+        f"script-src 'self'; img-src 'self'; style-src 'sha256-{digest}'"
     )
 
 
 # -- the page ---------------------------------------------------------------------------------------------------------
 
 
-def reference_page(document: Json, style: str, start: str, wire: str) -> str:
+def reference_page(document: Json, style: str, start: str, wire: str, site_title: str) -> str:
     """The page that shows an OpenAPI ``document``, after the first steps and before the wire, which are HTML."""
     operations = list(_operations(document))
     subjects = [tag["name"] for tag in document["tags"]]
@@ -111,8 +114,13 @@ def reference_page(document: Json, style: str, start: str, wire: str) -> str:
         '<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         '<meta name="color-scheme" content="light dark">'
-        f"<title>{escape(document['info']['title'])} interface</title><style>{style}</style></head><body>"
-        f'<a class="skip" href="#main">Skip to the content</a>{_navigation(subjects, operations)}'
+        f"<title>{escape(document['info']['title'])} interface</title>"
+        '<link rel="icon" href="/static/mark.svg" type="image/svg+xml">'
+        f'<style>{style}</style><script src="/static/theme.js"></script></head><body>'
+        '<a class="skip" href="#main">Skip to the content</a>'
+        '<header class="masthead"><a class="wordmark" href="/">'
+        f'<img src="/static/mark.svg" alt="" width="22" height="22">{escape(site_title)}</a></header>'
+        f"{_navigation(subjects, operations)}"
         f'<main id="main"><header><h1>{escape(document["info"]["title"])} interface</h1>{intro}'
         f'<p>The same as <a href="{OPENAPI_PATH}">OpenAPI 3.1</a>.</p></header>'
         f"{start}{sections}{wire}{_schemas(document)}{_errors()}</main></body></html>\n"
@@ -143,7 +151,12 @@ def _navigation(subjects: Iterable[str], operations: Iterable[tuple[str, str, Js
             ("errors", "Errors"),
         )
     )
-    return f'<nav aria-label="Contents">{"".join(groups)}<h2>More</h2><ul>{more}</ul></nav>'
+    contents = f'<a href="#start">First steps</a>{"".join(groups)}<h2>More</h2><ul>{more}</ul>'
+    # Twice, for there is no script: beside the text where there is room, else folded above it.
+    return (
+        f'<nav class="beside" aria-label="Contents">{contents}</nav>'
+        f'<nav class="above" aria-label="Contents"><details><summary>Contents</summary>{contents}</details></nav>'
+    )
 
 
 def _subject(subject: str, operations: Iterable[tuple[str, str, Json]]) -> str:
@@ -290,7 +303,8 @@ def _bounds(schema: Json) -> str:
 
 
 def _path(path: str) -> str:
-    return re.sub(r"{(\w+)}", r"<i>\1</i>", escape(path))
+    # A long one may break before a slash.
+    return re.sub(r"{(\w+)}", r"<i>\1</i>", escape(path).replace("/", "<wbr>/"))
 
 
 def _text(words: str) -> str:

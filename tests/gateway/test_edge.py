@@ -239,3 +239,4 @@ async def test_the_page_shows_every_endpoint_and_its_links_lead_somewhere(api: A
     assert links <= set(anchors), links - set(anchors)
     assert "{{" not in html
     assert "http://" not in html.replace("http://127", "")
+    assert '<a class="wordmark" href="/">' in html
