@@ -206,6 +206,44 @@ async def test_a_thread_of_twelve_levels_can_be_read_on_a_narrow_screen(reader: 
     await one.see(one.comment("Level 12").locator(".to"))
 
 
+@pytest.mark.parametrize("width", [360, 1200])
+async def test_a_very_long_word_makes_no_page_wider_than_the_screen(reader: OpenReader, width: int) -> None:
+    one = await reader(width=width)
+    name, title = "N" * 80, "T" * 81
+    await one.sign_up(f"long{width}", name)
+    await one.open("/write")
+    await one.page.get_by_label("Title", exact=True).fill(title)
+    await one.page.get_by_label("Text, in Markdown").fill(f"# {title}\n\nWords\n\n    {'code ' * 60}")
+    await one.page.get_by_label("Tags, with commas").fill("g" * 30)
+    await one.page.get_by_role("button", name="Publish", exact=True).click()
+    await one.see(one.page.get_by_role("heading", name=title).first)
+    for n in range(1, 11):
+        await (one.reply(f"Level {n - 1}.", f"Level {n}.") if n > 1 else one.write("Level 1."))
+    named = await one.see(one.comment("Level 10.").locator(".to"))
+    box = await named.bounding_box()
+    assert box is not None
+    assert box["height"] < 30
+    for path in (None, "/", "/account", f"/?tag={'g' * 30}", "/docs", "/nope"):
+        if path is not None:
+            await one.open(path)
+            await one.see(one.page.locator("h1").first)
+        wide = await one.page.evaluate("[document.documentElement.scrollWidth, document.documentElement.clientWidth]")
+        assert wide == [width, width], path
+
+
+async def test_the_list_tells_the_blocks_of_a_text_apart_and_its_title_the_tag(reader: OpenReader) -> None:
+    one = await reader()
+    await one.sign_up("lister", "Lister")
+    await one.open("/write")
+    await one.page.get_by_label("Title", exact=True).fill("In blocks")
+    await one.page.get_by_label("Text, in Markdown").fill("# Heading\n\nA *sentence*.\n\n- one\n- two")
+    await one.page.get_by_label("Tags, with commas").fill("blocks")
+    await one.page.get_by_role("button", name="Publish", exact=True).click()
+    await one.page.get_by_role("link", name="blocks", exact=True).click()
+    await one.see("Heading · A sentence. one · two")
+    assert await one.page.title() == "#blocks · Plaudit"
+
+
 async def test_a_thread_is_folded_and_unfolded(reader: OpenReader, author: Author) -> None:
     post, slug = await author.post("Folded")
     root = await author.comment(post, "The root")
@@ -410,12 +448,14 @@ async def test_after_a_restart_of_the_server_nothing_is_lost_and_nothing_doubled
                 await one.write("Before", guest="Grace")
                 await other.see(other.comment("Before"))
             await served.kill()
-        await one.see(one.notice.get_by_text("Reconnecting"))
+        await one.see(one.notice.get_by_text("Connection lost. Trying again…"))
         # Sent into the dark: the page keeps it, and tries again.
         await one.fill("In between")
+        await one.see(one.composer.get_by_role("button", name="Waiting for the connection…"))
         async with serving(*arguments, "--port", str(port), environment=SETTINGS):
             await one.see(one.comment("In between"))
             await one.see_no_more(one.notice)
+            await one.see(one.composer.get_by_role("button", name="Comment"))
             await other.show_new()
             assert await other.texts() == ["In between", "Before"]
             assert await one.texts() == ["In between", "Before"]

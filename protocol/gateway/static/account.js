@@ -11,6 +11,7 @@ export function showSignIn(context, main) {
   if (context.session.member) return go();
   const panel = signInPanel(context, { heading: h("h1"), anew: query.has("new"), done: go });
   main.replaceChildren(h("div", { class: "narrow" }, panel));
+  document.title = `Sign in · ${context.site.title}`;
   panel.querySelector("input").focus();
 }
 
@@ -38,7 +39,7 @@ function swap(which, show) {
   return h(
     "p",
     { class: "choices" },
-    which === "up" ? "There is one already? " : "None yet? ",
+    which === "up" ? "Already have an account? " : "New here? ",
     h("button", { type: "button", class: "link", onclick: () => show(other) }, other === "up" ? "Make an account" : "Sign in"),
   );
 }
@@ -102,13 +103,15 @@ export async function showAccount(context, main) {
   const { api, session } = context;
   if (!session.account) return location.replace("/sign-in?next=/account");
   const account = await api.get("/v1/me");
+  document.title = `${account.name} · ${context.site.title}`;
   const saved = h("p", { class: "hint", role: "status" });
   const fields = [
     field("Name shown", { name: "name", value: account.name, required: true, maxlength: NAME_CHARS_MAX }),
     field("Address of your own site", { name: "url", type: "url", value: account.url ?? "", placeholder: "https://" }),
   ];
   const profile = form("Save", fields, async (values) => {
-    session.adopt(await api.patch("/v1/me", values));
+    // An address that was emptied is to be taken away.
+    session.adopt(await api.patch("/v1/me", { url: "", ...values }));
     saved.textContent = "Saved.";
   });
   main.replaceChildren(

@@ -22,6 +22,7 @@ export class Composer {
   #problem;
   #left;
   #button;
+  #action;
   #send;
   #onTyping;
 
@@ -34,6 +35,7 @@ export class Composer {
     this.#guest = guestNameField();
     this.#problem = h("p", { class: "problem", role: "alert", hidden: true });
     this.#left = h("span", { class: "left", "aria-live": "polite" });
+    this.#action = action;
     this.#button = h("button", { class: "primary" }, action);
     this.element = this.#form(onCancel);
     this.#showWho();
@@ -124,13 +126,22 @@ export class Composer {
     }
   }
 
+  /** Where sending takes long because the server is away, the button says so. */
+  #showWait = () => {
+    this.#button.textContent = this.#button.disabled && this.#context.live.away ? "Waiting for the connection…" : this.#action;
+  };
+
   #refuse(error) {
     showProblem(this.#problem, error);
     this.#area.focus();
   }
 
   #busy(on) {
+    const { live } = this.#context;
     this.#button.disabled = on;
+    if (on) live.addEventListener("state", this.#showWait);
+    else live.removeEventListener("state", this.#showWait);
+    this.#showWait();
     this.#area.readOnly = on;
     this.element.setAttribute("aria-busy", String(on));
   }

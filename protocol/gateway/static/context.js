@@ -6,7 +6,7 @@ import { Session } from "./session.js";
 import { keepTimes } from "./words.js";
 
 // A short break heals unseen; only a longer one is told.
-const NOTICE_AFTER_MS = 1_500;
+const NOTICE_AFTER_MS = 700;
 
 /** The site, who reads, the ways to the server, and what is `around` (see around.js); kept up to date from now on. */
 export function makeContext(around) {
@@ -31,15 +31,16 @@ function showNotice(text) {
   notice.hidden = !text;
 }
 
-/** Say so while the page is not live, and no longer. */
+/** Say so from soon after the connection is lost until it is back, however often it is tried meanwhile. */
 function watchConnection(live) {
   let timer = null;
+  const tell = () => showNotice(navigator.onLine ? "Connection lost. Trying again…" : "You are offline. What you write is kept.");
   live.addEventListener("state", () => {
-    clearTimeout(timer);
-    if (live.state === "waiting" || live.state === "connecting") {
-      const text = navigator.onLine ? "Reconnecting… New comments will appear when the connection is back." : "You are offline. What you write is kept.";
-      timer = setTimeout(() => showNotice(text), NOTICE_AFTER_MS);
-    } else {
+    if (live.state === "waiting") {
+      timer ??= setTimeout(tell, NOTICE_AFTER_MS);
+    } else if (live.state !== "connecting") {
+      clearTimeout(timer);
+      timer = null;
       showNotice(null);
     }
   });

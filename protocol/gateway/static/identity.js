@@ -18,7 +18,7 @@ export function guestNameField() {
 /** Resolves to whether there is an account now: the one signed in, or that of a guest who has just given a name. */
 export async function ensureAccount({ session, site, around }) {
   if (session.account) return true;
-  const dialog = h("dialog", { "aria-labelledby": "ask-title" }, h("h2", { id: "ask-title" }, "Who is applauding?"));
+  const dialog = h("dialog", { "aria-labelledby": "ask-title" }, h("h2", { id: "ask-title" }, "Who are you?"));
   dialog.append(site.guests ? guestForm(dialog, session) : h("p", null, "Sign in to take part."), choices(dialog, around));
   await ask(dialog, around);
   return session.account !== null;

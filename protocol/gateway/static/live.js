@@ -33,6 +33,11 @@ export class Live extends EventTarget {
   #unopened = 0;
   #sources = [];
 
+  /** Whether a connection was lost, or could not be made, and is tried again. */
+  get away() {
+    return this.#attempt > 0 && (this.state === "waiting" || this.state === "connecting");
+  }
+
   /** `session` gives `token()` and `renew(old)`; see session.js. */
   constructor(url, session) {
     super();

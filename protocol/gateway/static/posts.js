@@ -18,6 +18,7 @@ export async function showPosts(context, main) {
     older.hidden = posts.length < PAGE;
     older.onclick = () => more(posts.at(-1).id);
   };
+  document.title = tag ? `#${tag} · ${context.site.title}` : context.site.title;
   await more(null);
   main.replaceChildren(
     h("h1", { class: tag ? "" : "hidden-visually" }, tag ? `Posts on ${tag}` : "Posts"),

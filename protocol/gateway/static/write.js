@@ -56,7 +56,7 @@ class Editor {
         "div",
         { class: "fields" },
         labelled("Tags, with commas", this.#tags),
-        labelled("Address", this.#slug),
+        labelled("Web address", this.#slug),
         unpublished && labelled("Publish at (empty: now)", this.#when),
       ),
       this.#problem,
