@@ -74,7 +74,8 @@ _BAD_COMMENT = ("comment_empty", "comment_too_long", "refused")
 _ACCOUNTS = (
     Endpoint(
         method="POST", path="/v1/accounts", name="sign_up", subject="Accounts",
-        summary="Make an account and sign in. A retry with the same Idempotency-Key and password signs in.",
+        summary="Make an account and sign in. With an Idempotency-Key, the handle, e-mail and password of an account"
+        " that is there sign in.",
         body=requests.SignUp, answer=requests.SignedIn, status=201, headers=("Location",), takes_operation=True,
         costly=True, errors=("sign_up_closed", "handle_taken", "email_taken"),
     ),
@@ -194,7 +195,8 @@ _COMMENTS = (
     ),
     Endpoint(
         method="POST", path="/v1/posts/{id}/comments", name="create_comment", subject="Comments",
-        summary="Write a comment, or a reply to one.",
+        summary="Write a comment, or a reply to one. A retry with the same Idempotency-Key answers the comment as it is"
+        " by then.",
         who="writer", body=requests.NewComment, answer=views.CommentView, status=201, headers=("Location",),
         takes_operation=True, errors=(*_NO_POST, "parent_not_found", "comments_closed", *_BAD_COMMENT),
     ),
