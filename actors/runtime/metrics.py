@@ -23,7 +23,10 @@ class Metrics:
         )
         self.mailbox = Gauge("plaudit_mailbox_depth", "Commands waiting for their actor to load.", registry=registry)
         self.gate_s = Histogram(
-            "plaudit_gate_wait_seconds", "From decision to durable.", buckets=SECONDS, registry=registry
+            "plaudit_gate_wait_seconds",
+            "From a command to its commit: the longest of each actor and commit.",
+            buckets=SECONDS,
+            registry=registry,
         )
         self.commit_s = Histogram(
             "plaudit_commit_seconds", "One transaction of the committer.", buckets=SECONDS, registry=registry

@@ -176,7 +176,10 @@ class Registry:
         """What was taken is stored: publish and answer, in the order of the commands."""
         if activation.phase is Phase.GONE:
             return
-        for outcome in activation.landed(taken):
+        outcomes = activation.landed(taken)
+        if outcomes:
+            self._metrics.gate_s.observe(self._env.monotonic() - outcomes[0].envelope.at)
+        for outcome in outcomes:
             self._open(activation, outcome)
         if taken.numbers is not None:
             self._hub.numbers(activation.key, taken.numbers)
@@ -196,7 +199,6 @@ class Registry:
         except Exception:
             # It is durable, whatever becomes of its publication: who wrote it is told so.
             log.exception("%s could not publish", activation.key)
-        self._metrics.gate_s.observe(self._env.monotonic() - outcome.envelope.at)
         if isinstance(outcome.answer, Fetch):
             self._tasks.spawn(self._fetch(activation, outcome.envelope, outcome.answer), f"fetch {activation.key}")
         else:
