@@ -342,7 +342,7 @@ class Hub:
         if len(subscriptions) <= YIELD_EVERY:
             self._deliver(subscriptions, round_)
             return
-        if round_.last is not None:
+        if not round_.volatile:
             stream.broadcasting = True
         self._tasks.spawn(self._broadcast_in_turns(stream, subscriptions, round_), f"broadcast {stream.key}")
 
@@ -356,7 +356,7 @@ class Hub:
                 await asyncio.sleep(0)
         finally:
             self._metrics.broadcast_s.observe(self._env.monotonic() - began)
-            if round_.last is not None:
+            if not round_.volatile:
                 stream.broadcasting = False
                 if stream.gathered:
                     self._schedule(stream)
@@ -370,9 +370,12 @@ class Hub:
             if sink.buffered_bytes() > BEHIND_BYTES:
                 self._metrics.lagging.inc()
                 self.catch_up(subscription)
-            elif round_.last is None or subscription.position == round_.base:
+            elif round_.volatile:
                 sink.write(round_.frame(sink.form))
-                subscription.position = subscription.position if round_.last is None else round_.last
+                delivered += 1
+            elif subscription.position == round_.base:
+                sink.write(round_.frame(sink.form))
+                subscription.position = round_.last
                 delivered += 1
             elif subscription.position < round_.last:
                 self.catch_up(subscription)
@@ -417,10 +420,11 @@ class Round:
         self._stream = stream
         self._items = items
         self._frames: dict[Form, bytes] = {}
-        first, self.last = items[0].offset, items[-1].offset
-        """Both None for a volatile message."""
-        self.base = None if first is None else first - 1
+        self.volatile = items[0].offset is None
+        """Then it moves no subscriber."""
+        self.base = (items[0].offset or 0) - 1
         """Where a subscriber stands who lacks exactly these."""
+        self.last = items[-1].offset or 0
 
     def frame(self, form: Form) -> bytes:
         frame = self._frames.get(form)
