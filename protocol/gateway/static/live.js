@@ -152,6 +152,8 @@ export class Live extends EventTarget {
     subscription.offset = subscribe.offset ?? 0;
     if (!subscribe.recovered) subscription.onReload();
     for (const publication of subscribe.publications ?? []) deliver(subscription, publication);
+    // The counters of now, and of the comments that were reacted to meanwhile.
+    if (subscribe.data) deliver(subscription, { data: subscribe.data });
   }
 
   #receive(frame) {
