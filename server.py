@@ -420,8 +420,8 @@ async def change_password(settings: Settings, arguments: argparse.Namespace) -> 
             password_hash = await passwords.hash(arguments.password)
         finally:
             passwords.close()
-        await edit(node, EditAccount(account=int(view.id), password_hash=password_hash))
-    print(f"{view.handle} has a new password; who is signed in stays so")
+        await edit(node, EditAccount(account=int(view.id), password_hash=password_hash, end_sessions=True))
+    print(f"{view.handle} has a new password, and is signed out everywhere")
 
 
 def asked_password() -> str:

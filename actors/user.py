@@ -1,6 +1,6 @@
 """A person: the account and its sessions. Pure: decides and folds, reads no clock, does no I/O."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, assert_never
 
 from msgspec.structs import replace
@@ -111,7 +111,7 @@ class UserActor:
                 credentials = Credentials(self._active().password_hash)
                 return Decision(answer=lambda: credentials)
             case EditAccount():
-                return self._edit(command)
+                return self._edit(command, now_ms)
             case DeleteAccount():
                 return self._delete(now_ms)
             case OpenSession():
@@ -151,13 +151,16 @@ class UserActor:
             return self._saved(row)
         return self._change(self._active(), face)
 
-    def _edit(self, command: EditAccount) -> Decision:
+    def _edit(self, command: EditAccount, now_ms: int) -> Decision:
         account = self._active()
         given = {name: getattr(command, name) for name in ("name", "url", "role", "password_hash")}
         values = {name: value for name, value in given.items() if value is not None}
         if values.get("url") == "":
             values["url"] = None
-        return self._change(account, values)
+        changed = self._change(account, values)
+        if not command.end_sessions:
+            return changed
+        return replace(changed, events=(*changed.events, *self._ended(now_ms)))
 
     def _change(self, account: AccountRow, values: dict[str, Any]) -> Decision:
         if all(getattr(account, name) == value for name, value in values.items()):
@@ -179,8 +182,10 @@ class UserActor:
             version=self.version + 1,
             deleted_ms=now_ms,
         )
-        ended = (SessionSaved(replace(session, revoked_ms=now_ms)) for session in self._sessions.values())
-        return Decision(answer=Ack, events=(AccountSaved(row), *ended), alarms={ERASE_ALARM: now_ms})
+        return Decision(answer=Ack, events=(AccountSaved(row), *self._ended(now_ms)), alarms={ERASE_ALARM: now_ms})
+
+    def _ended(self, now_ms: int) -> Iterator[SessionSaved]:
+        return (SessionSaved(replace(session, revoked_ms=now_ms)) for session in self._sessions.values())
 
     def _erase(self, now_ms: int) -> Decision:
         """Send every post the comments to take the name out of; again, until none bears it any more."""

@@ -66,6 +66,8 @@ class EditAccount(UserCommand, frozen=True, kw_only=True):
     """Empty: take it away."""
     role: Literal["member", "author", "moderator", "admin"] | None = None
     password_hash: str | None = None
+    end_sessions: bool = False
+    """Sign out everywhere: somebody else may have the old password."""
 
 
 class DeleteAccount(UserCommand, frozen=True, kw_only=True):

@@ -178,10 +178,29 @@ async def run_phase(
 
 
 async def measure(rounds: int, seconds: float) -> list[Line]:
-    """All phases, each ``rounds`` times; then the comments and the floor at half of what they reached."""
+    """All phases, each ``rounds`` times; then the comments and the floor at half of what they reached.
+
+    The second part has a database of its own: what Postgres still has to write out after the first, at full rate, is no
+    part of the latency at half of it.
+    """
+    os.sched_setaffinity(0, [GENERATOR_CORE])
+    async with contestants() as (phases, database):
+        saturated = await run_rounds(rounds, phases, database, seconds)
+    rates = {name: _median(runs, "rate").rate / 2 for name, runs in saturated.items()}
+    async with contestants() as (phases, database):
+        phases = [phase for phase in phases if phase.name in (COMMENTS, FLOOR)]
+        halved = await run_rounds(rounds, phases, database, 2 * seconds, rates)
+    return [
+        Line(name, _median(runs, "rate"), _median(halved[name], "p99_ms") if name in halved else None)
+        for name, runs in saturated.items()
+    ]
+
+
+@asynccontextmanager
+async def contestants() -> AsyncIterator[tuple[list[Phase], "asyncpg.Connection[asyncpg.Record]"]]:
+    """The server and the floor on the same new Postgres, all on the servers' core, and what is asked of them."""
     async with AsyncExitStack() as opened:
         directory = Path(opened.enter_context(tempfile.TemporaryDirectory(prefix="plaudit-bench-")))
-        os.sched_setaffinity(0, [GENERATOR_CORE])
         with pinned([SERVER_CORE]):
             postgres = await opened.enter_async_context(EmbeddedPostgres(directory))
             site = await opened.enter_async_context(running_site("--database-url", postgres.url))
@@ -191,18 +210,7 @@ async def measure(rounds: int, seconds: float) -> list[Line]:
         opened.push_async_callback(database.close)
         phases = await opened.enter_async_context(site_phases(site, postgres_pid))
         phases.append(await opened.enter_async_context(floor_phase(floor.port, (floor.pid, postgres_pid))))
-        saturated = await run_rounds(rounds, phases, database, seconds)
-        halved = await run_rounds(
-            rounds,
-            [phase for phase in phases if phase.name in (COMMENTS, FLOOR)],
-            database,
-            2 * seconds,
-            {name: _median(runs, "rate").rate / 2 for name, runs in saturated.items()},
-        )
-        return [
-            Line(name, _median(runs, "rate"), _median(halved[name], "p99_ms") if name in halved else None)
-            for name, runs in saturated.items()
-        ]
+        yield phases, database
 
 
 async def run_rounds(
@@ -255,8 +263,8 @@ The server and Postgres share one core, the generator has the other. {WRITERS} c
 requests in flight comment on {POSTS} posts ({len(BODY)} characters each); {READERS} people with {READERS_WINDOW} in
 flight like {LIKED_POSTS:,} posts; the floor has {FLOOR_CONNECTIONS} kept connections and a pool of 16. Rates are those
 of the median round at saturation; latency is that of the median round of an open loop at half that rate, from the time
-a request was due. After each phase the rows in Postgres equal the acknowledgements. Where the servers' core is well
-below 100 % at saturation, other programs had the rest of it.
+a request was due, on a new database. After each phase the rows in Postgres equal the acknowledgements. Where the
+servers' core is well below 100 % at saturation, other programs had the rest of it.
 """
 
 
