@@ -5,8 +5,9 @@ timestamptz``. ``table`` and ``key`` say where the row lives and what identifies
 beside it in the batch.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from operator import attrgetter
+from types import MappingProxyType
 from typing import Any, ClassVar
 
 from msgspec import Struct
@@ -20,6 +21,8 @@ class Row(Struct, frozen=True, kw_only=True):
     insert_only: ClassVar[bool] = False
     """Whether a second image of the same key is refused rather than put in the place of the first."""
 
+    usual: ClassVar[Mapping[str, Any]] = MappingProxyType({})
+    """What nearly every row has in some columns; a store may then leave these out of what it sends."""
     _identity: ClassVar[Callable[[Any], tuple[Any, ...]]]
 
     def __init_subclass__(cls) -> None:
@@ -92,6 +95,7 @@ class PostStateRow(Row, frozen=True, kw_only=True):
 
     table = "post_state"
     key = ("post_id",)
+    usual = MappingProxyType({"reactions": {}, "applause": 0})
     post_id: int
     version: int
     head: int
@@ -131,6 +135,17 @@ class PostViewsRow(Row, frozen=True, kw_only=True):
 class CommentRow(Row, frozen=True, kw_only=True):
     table = "comment"
     key = ("post_id", "id")
+    usual = MappingProxyType(
+        {
+            "state": "visible",
+            "kind": "comment",
+            "source": None,
+            "author_name": None,
+            "author_url": None,
+            "edited_ms": None,
+            "deleted_ms": None,
+        }
+    )
     post_id: int
     id: int
     """1, 2, 3 … within its post, in the order of arrival."""

@@ -4,7 +4,9 @@ A field is the column of the same name; a time ``created_ms`` is the column ``cr
 is an ``int`` of Unix milliseconds, and ``jsonb`` a Python value: the connection's codecs see to that.
 """
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
+from enum import Enum
 from operator import attrgetter
 from types import MappingProxyType
 from typing import Any, Generic, NamedTuple, TypeVar
@@ -30,8 +32,18 @@ from store.rows import (
 
 RowT = TypeVar("RowT", bound=Row)
 
-Shape = tuple[tuple[type[Row], bool], ...]
-"""What a commit touches: (row type, whether it deletes), in the order of ``TABLES``. One shape has one statement."""
+
+class Writing(Enum):
+    """How rows of one type are written."""
+
+    WHOLE = "written"
+    USUAL = "written_as_usual"
+    """Rows that have the usual values of their type: these stand in the statement, and do not travel."""
+    GONE = "deleted"
+
+
+Shape = tuple[tuple[type[Row], Writing], ...]
+"""What a commit touches and how, in the order of ``TABLES``. One shape has one statement."""
 
 
 class Column(NamedTuple):
@@ -76,11 +88,24 @@ class Table(Generic[RowT]):
         self._fields = tuple(column.field for column in self.columns)
         self._values = attrgetter(*self._fields)
         self._lists = tuple(n for n, column in enumerate(self.columns) if column.stored.startswith("ARRAY"))
+        self.travelling = tuple(column for column in self.columns if column.field not in row_type.usual)
+        """The columns of a row that is otherwise as usual."""
+        self._travelling_values = attrgetter(*(column.field for column in self.travelling))
+        self._usual_values = attrgetter(*row_type.usual) if len(row_type.usual) > 1 else None
+        self._usual = tuple(row_type.usual.values())
         self.selected = ", ".join(f"{row_type.table}.{column.name}" for column in self.columns)
         """The select list; ``row`` takes its values in this order."""
 
     def row(self, values: Iterable[Any]) -> RowT:
         return self.row_type(**dict(zip(self._fields, values, strict=True)))
+
+    def as_usual(self, row: RowT) -> bool:
+        """Whether all values that are usual for the type are those of ``row``."""
+        return self._usual_values is not None and self._usual_values(row) == self._usual
+
+    def travelling_arguments(self, rows: Sequence[RowT]) -> list[Sequence[Any]]:
+        """One array for each column that is not as usual."""
+        return list(zip(*map(self._travelling_values, rows), strict=True))
 
     def arguments(self, rows: Sequence[RowT]) -> list[Sequence[Any]]:
         """One array for each column."""
@@ -90,13 +115,13 @@ class Table(Generic[RowT]):
             arrays[n] = [tuple(value) for value in arrays[n]]
         return arrays
 
-    def upsert(self, parameter: int) -> str:
-        """Write images that arrive as arrays, the slots first, from ``$parameter`` on."""
+    def upsert(self, parameter: int, columns: Sequence[Column]) -> str:
+        """Write images whose ``columns`` arrive as arrays, the slots first, from ``$parameter`` on."""
         table, key = self.row_type.table, ", ".join(column.name for column in self.key)
         return (
             f"INSERT INTO {table} ({', '.join(column.name for column in self.columns)})"
-            f" SELECT {', '.join(column.stored for column in self.columns)}"
-            f" FROM {_unnest(self.columns, parameter)} JOIN fence ON fence.slot = r.fenced_by"
+            f" SELECT {', '.join(self._value(column, columns) for column in self.columns)}"
+            f" FROM {_unnest(columns, parameter)} JOIN fence ON fence.slot = r.fenced_by"
         ) + ("" if self.row_type.insert_only else f" ON CONFLICT ({key}) DO UPDATE SET {self._replacement()}")
 
     def delete(self, parameter: int) -> str:
@@ -106,6 +131,14 @@ class Table(Generic[RowT]):
             f"DELETE FROM {table} USING {_unnest(self.key, parameter)} JOIN fence ON fence.slot = r.fenced_by"
             f" WHERE {' AND '.join(f'{table}.{column.name} = r.{column.name}' for column in self.key)}"
         )
+
+    def _value(self, column: Column, travelling: Sequence[Column]) -> str:
+        if column in travelling:
+            return column.stored
+        value = self.row_type.usual[column.field]
+        if value is None:
+            return f"NULL::{column.passed_as}"
+        return f"'{json.dumps(value) if isinstance(value, dict) else value}'::{column.passed_as}"
 
     def _replacement(self) -> str:
         others = [column for column in self.columns if column not in self.key]
@@ -174,17 +207,21 @@ _FIRST_ARRAY = 6
 def commit_statement(shape: Shape) -> str:
     """Fence, write the rows of the slots that pass, and return these with their new heads, all in one statement."""
     parts, parameter = [_FENCE], _FIRST_ARRAY
-    for row_type, deletes in shape:
+    for row_type, writing in shape:
         table = TABLES[row_type]
-        write = table.delete(parameter) if deletes else table.upsert(parameter)
-        parts.append(f"{row_type.table}_{'deleted' if deletes else 'written'} AS (\n    {write}\n)")
-        parameter += 1 + len(table.key if deletes else table.columns)
+        if writing is Writing.GONE:
+            columns, write = table.key, table.delete(parameter)
+        else:
+            columns = table.columns if writing is Writing.WHOLE else table.travelling
+            write = table.upsert(parameter, columns)
+        parts.append(f"{row_type.table}_{writing.value} AS (\n    {write}\n)")
+        parameter += 1 + len(columns)
     return ", ".join(parts) + "\nSELECT slot, head FROM fence"
 
 
 def commit_arguments(batch: Batch) -> tuple[Shape, list[Any]]:
     """What ``batch`` touches, and the arguments for the statement of that shape."""
-    shape: list[tuple[type[Row], bool]] = []
+    shape: list[tuple[type[Row], Writing]] = []
     fences = batch.fences
     arguments: list[Any] = [
         batch.worker,
@@ -198,13 +235,19 @@ def commit_arguments(batch: Batch) -> tuple[Shape, list[Any]]:
         if not images:
             continue
         assert all(slot in fences for slot, _ in images), "a row whose slot is not fenced would be dropped in silence"
-        if rows := [row for row in images.values() if row is not None]:
-            shape.append((row_type, False))
-            arguments.append([slot for (slot, _), row in images.items() if row is not None])
-            arguments.extend(table.arguments(rows))
-        if len(rows) < len(images):
+        usual = [(slot, row) for (slot, _), row in images.items() if row is not None and table.as_usual(row)]
+        if usual:
+            shape.append((row_type, Writing.USUAL))
+            arguments.append([slot for slot, _ in usual])
+            arguments.extend(table.travelling_arguments([row for _, row in usual]))
+        whole = [(slot, row) for (slot, _), row in images.items() if row is not None and not table.as_usual(row)]
+        if whole:
+            shape.append((row_type, Writing.WHOLE))
+            arguments.append([slot for slot, _ in whole])
+            arguments.extend(table.arguments([row for _, row in whole]))
+        if len(usual) + len(whole) < len(images):
             gone = [key for key, row in images.items() if row is None]
-            shape.append((row_type, True))
+            shape.append((row_type, Writing.GONE))
             arguments.append([slot for slot, _ in gone])
             arguments.extend(zip(*(identity for _, identity in gone), strict=True))
     return tuple(shape), arguments

@@ -338,7 +338,7 @@ async def test_a_lost_password_is_replaced(data_dir: Path) -> None:
     assert f"{hosted} signs in without a password" in await complaint("password", hosted, *at, told="a password\n")
     assert (await run_to_the_end("password", "ada", *at, told="another password\n"))[:2] == (
         0,
-        "ada has a new password; who is signed in stays so\n",
+        "ada has a new password, and is signed out everywhere\n",
     )
     async with serving_on(data_dir) as served, aiohttp.ClientSession() as client:
         for password, status in (("a long password", 401), ("another password", 201)):

@@ -109,6 +109,16 @@ def test_an_edit_changes_what_is_given(told: Told) -> None:
     assert told.actor.version == 3
 
 
+def test_a_new_password_can_end_all_sessions(told: Told) -> None:
+    opened(told, "one")
+    opened(told, "two")
+    told.ask(EditAccount(account=BOB.id, password_hash="new", end_sessions=True))
+
+    assert told.ask(ReadCredentials(account=BOB.id)).password_hash == "new"
+    for session in ("one", "two"):
+        assert told.code(RotateSession(account=BOB.id, session=session, generation=0, ttl_ms=DAY_MS)) == "session_ended"
+
+
 def test_a_host_s_user_is_made_and_kept_up_to_date() -> None:
     told = new_user()
     sync = SyncHostAccount(account=BOB.id, handle="bob", name="Bob", role="moderator")

@@ -7,8 +7,8 @@ import msgspec
 import pytest
 
 from store.base import Fence
-from store.rows import CommentRow, OperationRow, Row
-from store.statements import MARK, OPERATION, POST, TABLES, commit_arguments, commit_statement
+from store.rows import CommentRow, MarkRow, OperationRow, Row
+from store.statements import COMMENT, MARK, OPERATION, POST, TABLES, Writing, commit_arguments, commit_statement
 from tests.store.samples import Deleted, alarm, batch, comment, mark, post
 
 FENCE = {7: Fence(1, 2, 3), 8: Fence(4, 5, 6)}
@@ -62,15 +62,24 @@ def test_a_batch_becomes_one_array_for_each_column() -> None:
         batch(worker, FENCE, (7, mark(1, id=10)), (8, mark(2, id=20)), (8, Deleted(mark(3))), (7, Deleted(mark(4))))
     )
 
-    assert [(row_type.table, deletes) for row_type, deletes in shape] == [("mark", False), ("mark", True)]
+    assert shape == ((MarkRow, Writing.WHOLE), (MarkRow, Writing.GONE))
     assert arguments[:5] == [worker, [7, 8], [1, 4], [2, 5], [3, 6]]
     assert [list(argument) for argument in arguments[5:9]] == [[7, 8], ["post:7", "post:7"], [1, 2], [10, 20]]
     assert [list(argument) for argument in arguments[9:]] == [[8, 7], ["post:7", "post:7"], [3, 4]]
 
 
 def test_an_operation_is_inserted_and_never_replaced() -> None:
-    assert "ON CONFLICT" not in commit_statement(((OperationRow, False),))
-    assert "ON CONFLICT (post_id, id) DO UPDATE" in commit_statement(((CommentRow, False),))
+    assert "ON CONFLICT" not in commit_statement(((OperationRow, Writing.WHOLE),))
+    assert "ON CONFLICT (post_id, id) DO UPDATE" in commit_statement(((CommentRow, Writing.WHOLE),))
+
+
+def test_what_nearly_every_row_has_stands_in_the_statement_and_does_not_travel() -> None:
+    shape, arguments = commit_arguments(batch(uuid4(), FENCE, (7, comment(1)), (8, comment(2, 8, state="deleted"))))
+
+    assert shape == ((CommentRow, Writing.USUAL), (CommentRow, Writing.WHOLE))
+    assert len(arguments) == 5 + (1 + len(COMMENT.travelling)) + (1 + len(COMMENT.columns))
+    assert "'visible'::text" in commit_statement(shape)
+    assert "NULL::timestamptz" in commit_statement(shape)
 
 
 def test_a_row_of_a_slot_without_a_fence_is_a_mistake_of_ours() -> None:
