@@ -65,6 +65,9 @@ SETTINGS = {
     "shared_buffers": "128MB",
     "max_connections": "50",
     "wal_compression": "on",
+    # Filling each new 16 MiB of log with zeros stopped every commit for up to 100 ms: at half of the full rate the p99
+    # of an acknowledgement was above 50 ms in 5 of 11 runs, without it in none of 7, at the same median.
+    "wal_init_zero": "off",
     "max_wal_size": "1GB",
     "checkpoint_timeout": "10min",
     "autovacuum": "on",
