@@ -106,6 +106,8 @@ class Ownership:
         self.lease.renewed(sent_at)
 
     async def _renew(self) -> None:
+        if self.slots and not self.held():
+            log.warning("the lease has lapsed before its renewal; commands were refused meanwhile")
         sent_at = self._env.monotonic()
         if await self._store.renew(self.worker, LEASE_TTL_S):
             self.lease.renewed(sent_at)
