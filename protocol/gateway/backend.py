@@ -1,7 +1,7 @@
 """The gateway's whole view of what lies behind it. ``server.py`` fills it with a ``Node``."""
 
 from collections.abc import Callable, Sequence
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 from protocol.commands import Command, Person
 from protocol.cursor import Cursor
@@ -11,6 +11,13 @@ from protocol.views import Author, PostView
 
 Answer = Any
 """What a command answers: a ``View`` or ``Struct`` as its docstring says."""
+
+
+class Present(NamedTuple):
+    """One connection that is subscribed to a stream."""
+
+    client: str
+    by: Person
 
 
 class Backend(Protocol):
@@ -43,9 +50,33 @@ class Backend(Protocol):
         """At most ``limit`` publications since a cursor. Raises ``DomainError``."""
         ...
 
-    def presence(self, key: str) -> list[Sink]:
-        """The sinks subscribed here."""
+    async def presence(self, key: str) -> list[Present]:
+        """Who is subscribed, over all workers; of those that do not answer within a second, nobody."""
         ...
+
+    # -- the gateways of the other workers
+
+    def tell(self, subject: str, data: bytes) -> None:
+        """Tell the gateways of all other workers; it may be lost."""
+        ...
+
+    def on_told(self, subject: str, hear: Callable[[bytes], None]) -> None:
+        """Have ``hear`` called with what another gateway tells; once a subject, before anything is served."""
+        ...
+
+    def on_interrupted(self, catch_up: Callable[[], None]) -> None:
+        """Have ``catch_up`` called whenever something that was told may have been lost."""
+        ...
+
+    async def gather(self, subject: str, data: bytes = b"") -> list[bytes]:
+        """The answers of the gateways of all live workers, this one's first; of those that come within a second."""
+        ...
+
+    def on_asked(self, subject: str, answer: Callable[[bytes], bytes]) -> None:
+        """Have ``answer`` called for what a gateway gathers; once a subject, before anything is served."""
+        ...
+
+    # -- names and lists
 
     def new_id(self, at_ms: int | None = None) -> int:
         """A time-ordered id for a post of now, or of another time (Unix milliseconds)."""
