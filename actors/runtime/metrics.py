@@ -22,6 +22,9 @@ class Metrics:
             "plaudit_activations_dropped_total", "Activations thrown away, by cause.", ["cause"], registry=registry
         )
         self.mailbox = Gauge("plaudit_mailbox_depth", "Commands waiting for their actor to load.", registry=registry)
+        self.mailbox_age_s = Gauge(
+            "plaudit_mailbox_age_seconds", "For how long the oldest of them has waited.", registry=registry
+        )
         self.gate_s = Histogram(
             "plaudit_gate_wait_seconds",
             "From a command to its commit: the longest of each actor and commit.",
@@ -49,6 +52,35 @@ class Metrics:
         self.slow = Counter("plaudit_slow_consumers_total", "Connections closed for being slow.", registry=registry)
         self.alarms = Counter("plaudit_alarms_total", "Alarms rung.", registry=registry)
         self.messages = Counter("plaudit_messages_total", "Durable messages delivered.", registry=registry)
+        self._add_cluster(registry)
+
+    def _add_cluster(self, registry: CollectorRegistry) -> None:
+        """What there is only among several workers; one alone shows zeros."""
+        self.slots = Gauge("plaudit_slots", "Slots that this worker holds.", registry=registry)
+        self.handoffs = Counter("plaudit_handoffs_total", "Slots given to other workers.", registry=registry)
+        self.remote_requests = Counter(
+            "plaudit_remote_requests_total", "Requests sent to the workers that own their actors.", registry=registry
+        )
+        self.retries = Counter("plaudit_retries_total", "Requests that were sent again.", registry=registry)
+        self.held_requests = Gauge(
+            "plaudit_held_requests", "Requests waiting until it is known who owns their actor.", registry=registry
+        )
+        self.relays = Gauge("plaudit_relays", "Streams of other workers that have subscribers here.", registry=registry)
+        self.gaps = Counter("plaudit_gaps_total", "Publications found missing on a relay.", registry=registry)
+        self.bus_messages = Counter("plaudit_bus_messages_total", "Messages sent over the bus.", registry=registry)
+        self.bus_bytes = Counter("plaudit_bus_bytes_total", "Bytes of these.", registry=registry)
+        self.bus_dropped = Counter(
+            "plaudit_bus_dropped_total", "Messages that the bus was away or too slow for.", registry=registry
+        )
+        self.bus_malformed = Counter(
+            "plaudit_bus_malformed_total", "What came over the bus and no worker wrote.", registry=registry
+        )
+        self.bus_interrupted = Counter(
+            "plaudit_bus_interrupted_total", "Times when messages may have been lost.", registry=registry
+        )
+        self.bus_lag_s = Gauge(
+            "plaudit_bus_lag_seconds", "From sending the last probe over the bus to its return.", registry=registry
+        )
 
     def command(self, method: str) -> None:
         """Count a command; the child of each label is looked up once."""
@@ -56,3 +88,23 @@ class Metrics:
         if counter is None:
             counter = self._of_method[method] = self.commands.labels(method)
         counter.inc()
+
+
+class BusFigures:
+    """What a bus counts; see ``store.bus.BusCounts``."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
+
+    def sent(self, messages: int, size_bytes: int) -> None:
+        self._metrics.bus_messages.inc(messages)
+        self._metrics.bus_bytes.inc(size_bytes)
+
+    def dropped(self, messages: int) -> None:
+        self._metrics.bus_dropped.inc(messages)
+
+    def malformed(self) -> None:
+        self._metrics.bus_malformed.inc()
+
+    def lag(self, seconds: float) -> None:
+        self._metrics.bus_lag_s.set(seconds)

@@ -413,7 +413,9 @@ class Registry:
             now = self._env.monotonic()
             crowded = len(self._activations) - RESIDENT_MAX
             self._metrics.undurable.set(self._backlog.commands)
-            self._metrics.mailbox.set(sum(len(activation.mailbox) for activation in self._activations.values()))
+            waiting = [envelope.at for activation in self._activations.values() for envelope in activation.mailbox]
+            self._metrics.mailbox.set(len(waiting))
+            self._metrics.mailbox_age_s.set(now - min(waiting, default=now))
             by_use = sorted(self._activations.values(), key=lambda activation: activation.used_at)
             for at, activation in enumerate(by_use):
                 if activation.phase is not Phase.READY:
