@@ -4,7 +4,7 @@ All writes of actors go through ``commit``, fenced by the slots that their worke
 statements that need no owner: names and the bookkeeping of workers and slots.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal, NamedTuple, Protocol
 from uuid import UUID
 
@@ -61,6 +61,24 @@ class Claim(NamedTuple):
 
     epoch: int
     head: int
+
+
+class LiveWorker(NamedTuple):
+    """A worker that nobody has declared dead."""
+
+    id: UUID
+    node: str
+    lease_s: float
+    """What is left of its lease by the store's clock; below 0 it is over, and anyone may declare the worker dead."""
+
+
+class Owners(NamedTuple):
+    """Who holds what, at one moment."""
+
+    live: list[LiveWorker]
+    """By id."""
+    slots: dict[int, tuple[UUID, int]]
+    """(owner, epoch) of each slot that a live worker holds."""
 
 
 class Batch(Struct, kw_only=True):
@@ -176,7 +194,7 @@ class Store(Protocol):
         ...
 
     async def expire(self, *, node: str | None = None) -> int:
-        """Declare dead the workers whose lease is over, or all of ``node``; returns how many."""
+        """Declare dead the workers whose lease is over, or all whose node begins with ``node``; returns how many."""
         ...
 
     async def retire(self, worker: UUID) -> None:
@@ -189,6 +207,14 @@ class Store(Protocol):
         Waits for a statement that still holds a slot's row. Returns what was taken; a slot of another live worker is
         not among it.
         """
+        ...
+
+    async def release(self, worker: UUID, epochs: Mapping[int, int]) -> None:
+        """Give back each slot that ``worker`` holds by the claim of that epoch; others are left as they are."""
+        ...
+
+    async def owners(self) -> Owners:
+        """The live workers and what they hold, read in one statement."""
         ...
 
     # -- writing

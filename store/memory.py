@@ -8,7 +8,7 @@ Every call lets the loop run before and after its work, as one that travels does
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from operator import attrgetter
 from types import MappingProxyType
@@ -26,8 +26,10 @@ from store.base import (
     Claim,
     Fence,
     LoadedPost,
+    LiveWorker,
     LoadedUser,
     Meta,
+    Owners,
     PostSummary,
     StoreRefused,
     StoreUnavailable,
@@ -222,7 +224,7 @@ class MemoryStore:
 
     async def expire(self, *, node: str | None = None) -> int:
         def over(worker: _Worker) -> bool:
-            return worker.lease_until < self._clock() if node is None else worker.node == node
+            return worker.lease_until < self._clock() if node is None else worker.node.startswith(node)
 
         def work() -> int:
             expired = [worker for worker in self._workers.values() if worker.live and over(worker)]
@@ -257,6 +259,27 @@ class MemoryStore:
             return claims
 
         return await self._call("claim", work, locks=claimable)
+
+    async def release(self, worker: UUID, epochs: Mapping[int, int]) -> None:
+        def held() -> list[int]:
+            slots = self._slots
+            return [n for n in sorted(epochs) if slots[n].owner == worker and slots[n].epoch == epochs[n]]
+
+        def work() -> None:
+            for n in held():
+                self._slots[n].owner = None
+
+        await self._call("release", work, locks=held)
+
+    async def owners(self) -> Owners:
+        def work() -> Owners:
+            live = {id: worker for id, worker in self._workers.items() if worker.live}
+            return Owners(
+                [LiveWorker(id, live[id].node, live[id].lease_until - self._clock()) for id in sorted(live)],
+                {n: (slot.owner, slot.epoch) for n, slot in enumerate(self._slots) if slot.owner in live},
+            )
+
+        return await self._call("owners", work)
 
     def _live(self, worker: UUID | None) -> bool:
         return worker in self._workers and self._workers[worker].live

@@ -19,8 +19,10 @@ from store.base import (
     Changes,
     Claim,
     LoadedPost,
+    LiveWorker,
     LoadedUser,
     Meta,
+    Owners,
     PostSummary,
     StoreMismatch,
     StoreRefused,
@@ -328,7 +330,8 @@ class PostgresStore:
     async def expire(self, *, node: str | None = None) -> int:
         expired = await self._fetch(
             "UPDATE worker SET state = 'dead' WHERE state = 'live'"
-            " AND CASE WHEN $1::text IS NULL THEN lease_until < clock_timestamp() ELSE node = $1 END RETURNING id",
+            " AND CASE WHEN $1::text IS NULL THEN lease_until < clock_timestamp() ELSE starts_with(node, $1) END"
+            " RETURNING id",
             node,
         )
         return len(expired)
@@ -354,6 +357,28 @@ RETURNING slot.slot, slot.epoch, slot.head""",
             None if slots is None else list(slots),
         )
         return {slot: Claim(epoch, head) for slot, epoch, head in sorted(map(tuple, claimed))}
+
+    async def release(self, worker: UUID, epochs: Mapping[int, int]) -> None:
+        await self._fetch(
+            """\
+WITH held AS MATERIALIZED (
+    SELECT slot FROM slot JOIN unnest($2::integer[], $3::bigint[]) AS r (slot, epoch) USING (slot)
+    WHERE slot.owner = $1 AND slot.epoch = r.epoch ORDER BY slot FOR UPDATE OF slot
+)
+UPDATE slot SET owner = NULL FROM held WHERE slot.slot = held.slot AND slot.owner = $1""",
+            worker,
+            list(epochs),
+            list(epochs.values()),
+        )
+
+    async def owners(self) -> Owners:
+        rows = await self._fetch(
+            "SELECT worker.id, worker.node, extract(epoch FROM worker.lease_until - clock_timestamp())::float8,"
+            " slot.slot, slot.epoch FROM worker LEFT JOIN slot ON slot.owner = worker.id"
+            " WHERE worker.state = 'live' ORDER BY worker.id"
+        )
+        live = {id: LiveWorker(id, node, lease_s) for id, node, lease_s, _, _ in rows}
+        return Owners(list(live.values()), {slot: (id, epoch) for id, _, _, slot, epoch in rows if slot is not None})
 
     # -- writing
 

@@ -106,6 +106,31 @@ async def test_a_node_that_starts_again_expires_all_its_leases_and_no_other(stor
     assert [await store.renew(writer.worker, 60.0) for writer in (mine, also_mine, foreign)] == [False, False, True]
 
 
+async def test_the_owners_are_the_live_workers_with_their_slots(rig: Rig) -> None:
+    one, other = await Writer.of(rig.store, 7), await Writer.of(rig.store, 8)
+    retired = await Writer.of(rig.store, 9)
+    await rig.store.retire(retired.worker)
+    owners = await rig.other.owners()
+    assert [worker.id for worker in owners.live] == sorted((one.worker, other.worker))
+    assert all(0 < worker.lease_s <= 60.0 for worker in owners.live)
+    assert owners.slots == {7: (one.worker, one.epochs[7]), 8: (other.worker, other.epochs[8])}
+
+
+async def test_a_released_slot_is_free_for_another(rig: Rig) -> None:
+    writer = await Writer.of(rig.store, 7, 8)
+    await rig.store.release(writer.worker, {7: writer.epochs[7]})
+    assert set((await rig.store.owners()).slots) == {8}
+    successor = await Writer.of(rig.other, 7)
+    assert successor.epochs[7] == writer.epochs[7] + 1
+
+
+async def test_a_slot_that_was_claimed_anew_since_is_not_released(rig: Rig) -> None:
+    writer = await Writer.of(rig.store, 7)
+    claimed = await rig.store.claim(writer.worker, [7])
+    await rig.store.release(writer.worker, {7: writer.epochs[7]})
+    assert (await rig.store.owners()).slots == {7: (writer.worker, claimed[7].epoch)}
+
+
 async def test_a_retired_worker_holds_nothing(rig: Rig) -> None:
     retired = await Writer.of(rig.store, 7)
     await rig.store.retire(retired.worker)
