@@ -26,19 +26,20 @@ PARTS = (
     Part(("store",), ours=("store",)),
     Part(("actors.runtime",), ours=("actors", "protocol", "store.base", "store.rows")),
     Part(("actors",), ours=("actors", "protocol", "store.base", "store.rows"), pure=True),
-    Part(("server",), ours=("actors", "protocol", "store", "server")),
+    Part(("settings",), ours=("actors.policy", "protocol.gateway.options", "protocol.gateway.settings")),
+    Part(("server",), ours=("actors", "protocol", "store", "settings", "server")),
 )
 NEVER = {"protocol": "protocol.gateway", "actors": "protocol.gateway"}
 """Part → what it may not import though a prefix would allow it; its own subpackage excepted."""
 
-OURS = ("actors", "protocol", "store", "server", "tests")
+OURS = ("actors", "protocol", "store", "settings", "server", "tests")
 
 ONLY = {
     "aiohttp": ("protocol.gateway", "server"),
     "aiohttp_sse": ("protocol.gateway",),
     "aiofastnet": ("server",),
     "uvloop": ("server",),
-    "argparse": ("protocol.gateway.options", "server"),
+    "argparse": ("protocol.gateway.options", "settings", "server"),
     "asyncpg": ("store.postgres",),
     "redis": ("store.redis",),
     "psutil": ("store",),
@@ -138,6 +139,7 @@ def taken_from_the_system(tree: ast.Module) -> Iterator[Breach]:
 def modules() -> Iterator[Path]:
     for directory in ("actors", "protocol", "store"):
         yield from (ROOT / directory).rglob("*.py")
+    yield ROOT / "settings.py"
     yield ROOT / "server.py"
 
 

@@ -10,10 +10,10 @@ from tempfile import TemporaryDirectory
 import pytest
 from msgspec.structs import fields
 
-import server
 from actors.policy import Policy
 from protocol.gateway.options import flag, shown
 from protocol.gateway.settings import GatewaySettings
+from settings import HELP, ServerSettings
 from tests.processes import serving
 
 README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
@@ -32,7 +32,7 @@ async def test_the_commands_of_the_readme_work_as_they_stand() -> None:
     assert b'"like":1' in said
 
 
-@pytest.mark.parametrize("part", [server.ServerSettings, GatewaySettings, Policy])
-def test_the_readme_tells_every_option_with_its_default(part: type[server.ServerSettings]) -> None:
+@pytest.mark.parametrize("part", [ServerSettings, GatewaySettings, Policy])
+def test_the_readme_tells_every_option_with_its_default(part: type[ServerSettings]) -> None:
     for field in fields(part):
-        assert f"| `{flag(field.name)}` | {shown(field.default)} | {server.HELP[field.name]} |" in README
+        assert f"| `{flag(field.name)}` | {shown(field.default)} | {HELP[field.name]} |" in README

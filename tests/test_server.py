@@ -25,6 +25,7 @@ import server
 from actors.policy import Policy
 from protocol.gateway.options import SettingsError, flag, variable
 from protocol.gateway.settings import GatewaySettings, Rate
+from settings import HELP, VERSION, ServerSettings, Settings, read_settings
 from tests.processes import Served, serving
 from tests.site import HOST_SECRET, host_token
 
@@ -32,11 +33,11 @@ ROOT = Path(__file__).parents[1]
 STOPPED_WITHIN_S = 5.0
 SECRET = "a secret of thirty-two characters"
 
-ALL_FIELDS = [field for part in (server.ServerSettings, GatewaySettings, Policy) for field in fields(part)]
+ALL_FIELDS = [field for part in (ServerSettings, GatewaySettings, Policy) for field in fields(part)]
 
 
-def settings(*argv: str, **environ: str) -> server.Settings:
-    found, _ = server.read_settings(argv, environ)
+def settings(*argv: str, **environ: str) -> Settings:
+    found, _ = read_settings(argv, environ)
     return found
 
 
@@ -63,7 +64,7 @@ def file(tmp_path: Path) -> Path:
 
 
 def test_nothing_need_be_configured() -> None:
-    assert settings() == server.Settings(server.ServerSettings(), GatewaySettings(secret=b""), Policy())
+    assert settings() == Settings(ServerSettings(), GatewaySettings(secret=b""), Policy())
 
 
 def test_a_flag_counts_before_a_variable_and_that_before_the_file(file: Path) -> None:
@@ -80,7 +81,7 @@ def test_the_file_can_be_named_by_a_variable(file: Path) -> None:
 def test_an_option_may_stand_before_or_after_the_command(file: Path) -> None:
     file.write_text("port = 7\n")
     for argv in (["--config", str(file), "role", "ada", "admin"], ["role", "ada", "admin", "--config", str(file)]):
-        found, arguments = server.read_settings(argv, {})
+        found, arguments = read_settings(argv, {})
         assert (found.server.port, arguments.command, arguments.handle) == (7, "role", "ada")
 
 
@@ -190,7 +191,7 @@ def test_a_wrong_line_in_the_file_is_refused_in_one_line_that_names_it(file: Pat
 
 def test_help_tells_every_flag_with_its_variable(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
-        server.read_settings(["--help"], {})
+        read_settings(["--help"], {})
     assert ended.value.code == 0
     help = capsys.readouterr().out
     for field in ALL_FIELDS:
@@ -201,11 +202,11 @@ def test_help_tells_every_flag_with_its_variable(capsys: pytest.CaptureFixture[s
 def test_the_fields_of_all_parts_have_names_of_their_own() -> None:
     names = [field.name for field in ALL_FIELDS]
     assert len(names) == len(set(names))
-    assert set(names) == set(server.HELP)
+    assert set(names) == set(HELP)
 
 
 def test_the_version_is_the_one_of_the_project() -> None:
-    assert tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"] == server.VERSION
+    assert tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"] == VERSION
 
 
 # -- a whole server
