@@ -14,7 +14,7 @@ from store.base import Batch, Store, StoreUnavailable
 from store.memory import LateCommit, MemoryStore
 from store.postgres import PostgresStore, migrate, open_postgres
 from store.statements import TABLES
-from tests.store.proxy import Proxy
+from tests.faults.proxy import Proxy
 
 EPOCH, SECRET = "first", b"\x00secret"
 
