@@ -47,6 +47,13 @@ class Sink(Protocol):
         ...
 
 
+class Present(NamedTuple):
+    """One connection that is subscribed to a stream."""
+
+    client: str
+    by: Person
+
+
 class Subscription(Protocol):
     """One sink's interest in one stream. Made by ``attach``; holds everything back until ``start``."""
 

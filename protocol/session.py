@@ -101,7 +101,7 @@ class Unsubscribe(Struct, frozen=True):
 
 
 class ListPresence(Struct, frozen=True):
-    """Find who is subscribed here; then ``present``."""
+    """Find who is subscribed, on all workers; then ``present``. Does not hold up what follows."""
 
     id: int
     channel: str
@@ -389,7 +389,7 @@ def answer(id: int, outcome: object) -> bytes:
     return wire.encode_reply(wire.Reply(id, rpc=wire.RpcResult(data)))
 
 
-def present(request: ListPresence, clients: list[tuple[str, Person]]) -> bytes:
+def present(request: ListPresence, clients: Sequence[tuple[str, Person]]) -> bytes:
     """The reply to ``ListPresence``; a list of more than 100 is not given."""
     if request.count_only:
         users = len({person.id for _, person in clients if person.id})

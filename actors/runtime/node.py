@@ -15,6 +15,7 @@ from actors.runtime.alarms import Alarms
 from actors.runtime.committer import Committer
 from actors.runtime.directory import Directory
 from actors.runtime.env import Env, Ids
+from actors.runtime.gateways import Gateways
 from actors.runtime.hub import Hub
 from actors.runtime.metrics import Metrics
 from actors.runtime.outbox import Outbox, encode_message
@@ -24,6 +25,7 @@ from actors.runtime.registry import Registry
 from actors.runtime.streams import Streams, resolve
 from actors.runtime.tasks import Tasks
 from protocol.commands import Command, Person, Typing
+from protocol.delivery import Present
 from protocol.errors import DomainError, Unavailable
 from store.base import Store, StoreUnavailable
 
@@ -76,10 +78,13 @@ class Node:
             epoch=self._stream_epoch,
         )
         directory = Directory(store, encoder, Ids(env), epoch=self._stream_epoch, watchers=self._hub.watchers)
+        self._gateways = gateways = Gateways()
         # The rest of the gateway's interface: the node is only where it is found.
         self.attach = streams.attach
         self.changes = streams.changes
-        self.presence = streams.presence
+        self.on_told = gateways.on_told
+        self.on_interrupted = gateways.on_interrupted
+        self.on_asked = gateways.on_asked
         self.new_id = directory.new_id
         self.account_number = directory.account_number
         self.claim_names = directory.claim_names
@@ -160,6 +165,20 @@ class Node:
         future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         self.submit(key, command, by, op, partial(resolve, future))
         return await future
+
+    async def presence(self, key: str) -> list[Present]:
+        """See ``Backend.presence``."""
+        return self._streams.present(key)
+
+    # -- the gateways of the other workers
+
+    def tell(self, subject: str, data: bytes) -> None:
+        """See ``Backend.tell``; there is no other."""
+
+    async def gather(self, subject: str, data: bytes = b"") -> list[bytes]:
+        """See ``Backend.gather``."""
+        answer = self._gateways.asked(subject, data)
+        return [] if answer is None else [answer]
 
     # -- inside
 

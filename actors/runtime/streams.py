@@ -15,7 +15,7 @@ from actors.runtime.metrics import Metrics
 from actors.runtime.past import PAGE_ROWS, Past
 from protocol.commands import Command, Person, Typing
 from protocol.cursor import Cursor
-from protocol.delivery import Attached, Changed, Published, Sink
+from protocol.delivery import Attached, Changed, Present, Published, Sink
 from protocol.errors import DomainError, Refused, Unavailable
 from protocol.views import Ack
 from store.base import StoreUnavailable
@@ -122,9 +122,11 @@ class Streams:
             raise Unavailable() from None
         return Changed(items, Cursor(epoch, through), True, False, json.encode(counters))
 
-    def presence(self, key: str) -> list[Sink]:
+    def present(self, key: str) -> list[Present]:
+        """Who is subscribed on this worker."""
         stream = self._hub.stream(key)
-        return [] if stream is None else [subscription.sink for subscription in stream.subscriptions]
+        sinks = [] if stream is None else [subscription.sink for subscription in stream.subscriptions]
+        return [Present(sink.client, sink.by) for sink in sinks]
 
     def typing(self, key: str, command: Typing, by: Person, reply: Callable[[Any], None]) -> None:
         """Whoever may read the post, and has a name, is shown as typing."""

@@ -1,23 +1,16 @@
 """The gateway's whole view of what lies behind it. ``server.py`` fills it with a ``Node``."""
 
 from collections.abc import Callable, Sequence
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Any, Literal, Protocol
 
 from protocol.commands import Command, Person
 from protocol.cursor import Cursor
-from protocol.delivery import Attached, Changed, Sink
+from protocol.delivery import Attached, Changed, Present, Sink
 from protocol.errors import DomainError
 from protocol.views import Author, PostView
 
 Answer = Any
 """What a command answers: a ``View`` or ``Struct`` as its docstring says."""
-
-
-class Present(NamedTuple):
-    """One connection that is subscribed to a stream."""
-
-    client: str
-    by: Person
 
 
 class Backend(Protocol):

@@ -108,6 +108,7 @@ class WebSocketConnection:
         self._subscriptions: dict[str, Subscription] = {}
         self._attaching: dict[str, asyncio.Task[None]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+        self._listing = asyncio.Lock()
         self._closed = False
 
     # -- the sink
@@ -261,8 +262,7 @@ class WebSocketConnection:
                 await self._unsubscribe(channel)
                 self._send(reply)
             case conversation.ListPresence():
-                sinks = self._sockets.backend.presence(action.channel)
-                self._send(conversation.present(action, [(sink.client, sink.by) for sink in sinks]))
+                _ = self._start(action.id, self._list_presence(action))
             case conversation.ReadHistory():
                 _ = self._start(action.id, self._read_history(action))
             case conversation.Close(code, reason):
@@ -355,6 +355,12 @@ class WebSocketConnection:
             self.write(self.form.encode(action.channel, attached.epoch, attached.first[first:]))
         self._subscriptions[action.channel] = attached.subscription
         attached.subscription.start()
+
+    async def _list_presence(self, action: conversation.ListPresence) -> None:
+        # One after the other: in order, and no client has all workers asked a hundred times at once.
+        async with self._listing:
+            present = await self._sockets.backend.presence(action.channel)
+        self._send(conversation.present(action, present))
 
     async def _read_history(self, action: conversation.ReadHistory) -> None:
         changed = await self._sockets.backend.changes(action.channel, action.since, action.limit)

@@ -8,7 +8,7 @@ import msgspec
 
 from protocol.commands import Command, CreateComment, Person
 from protocol.cursor import Cursor
-from protocol.delivery import Attached, Changed, Published, Sink
+from protocol.delivery import Attached, Changed, Present, Published, Sink
 from protocol.errors import DomainError, Refused, Unavailable
 from protocol.gateway.backend import Answer
 from protocol.gateway.identity import Identity, Visitor
@@ -71,10 +71,34 @@ class RecordingSubscription:
             self.stream.changed.set()
 
 
+class Neighbours:
+    """The workers of a cluster, as their gateways know of each other. What one tells, the others hear at once."""
+
+    def __init__(self) -> None:
+        self.backends: list[RecordingBackend] = []
+        self.cut = False
+        """Whether what is told is lost, and nobody else answers."""
+
+    def others(self, backend: "RecordingBackend") -> list["RecordingBackend"]:
+        return [] if self.cut else [other for other in self.backends if other is not backend]
+
+    def heal(self) -> None:
+        """The workers hear each other again, and know that they did not."""
+        self.cut = False
+        for backend in self.backends:
+            for catch_up in backend.catch_up:
+                catch_up()
+
+
 class RecordingBackend:
     """Answers every command with its own method, or with what ``answers`` says of it; post 404 is not there."""
 
-    def __init__(self, *, page: int = 3) -> None:
+    def __init__(self, *, page: int = 3, neighbours: Neighbours | None = None) -> None:
+        self.neighbours = neighbours or Neighbours()
+        self.neighbours.backends.append(self)
+        self.told: dict[str, Callable[[bytes], None]] = {}
+        self.answering: dict[str, Callable[[bytes], bytes]] = {}
+        self.catch_up: list[Callable[[], None]] = []
         self.asked: list[tuple[str, Command, Person, str | None]] = []
         self.answers: dict[str, Answer | DomainError] = {}
         """By method."""
@@ -82,8 +106,8 @@ class RecordingBackend:
         """A list keeps the answers back."""
         self.page = page
         self.streams: dict[str, RecordingStream] = {}
-        self.sinks: list[Sink] | None = None
-        """Instead of those subscribed."""
+        self.presences: list[asyncio.Future[list[Present]]] | None = None
+        """A list has each question about presence wait for an answer of its own."""
 
     def stream(self, key: str) -> RecordingStream:
         return self.streams.setdefault(key, RecordingStream("e1", self.page))
@@ -121,8 +145,32 @@ class RecordingBackend:
         after = since.offset + len(page)
         return Changed(page, Cursor(stream.epoch, after), True, after < stream.head, None)
 
-    def presence(self, key: str) -> list[Sink]:
-        return [each.sink for each in self.stream(key).subscriptions] if self.sinks is None else self.sinks
+    async def presence(self, key: str) -> list[Present]:
+        if self.presences is not None:
+            self.presences.append(asyncio.get_running_loop().create_future())
+            return await self.presences[-1]
+        return [
+            Present(each.sink.client, each.sink.by)
+            for backend in (self, *self.neighbours.others(self))
+            for each in backend.stream(key).subscriptions
+        ]
+
+    def tell(self, subject: str, data: bytes) -> None:
+        for other in self.neighbours.others(self):
+            other.told[subject](data)
+
+    def on_told(self, subject: str, hear: Callable[[bytes], None]) -> None:
+        self.told[subject] = hear
+
+    def on_interrupted(self, catch_up: Callable[[], None]) -> None:
+        self.catch_up.append(catch_up)
+
+    async def gather(self, subject: str, data: bytes = b"") -> list[bytes]:
+        asked = [self, *self.neighbours.others(self)]
+        return [backend.answering[subject](data) for backend in asked]
+
+    def on_asked(self, subject: str, answer: Callable[[bytes], bytes]) -> None:
+        self.answering[subject] = answer
 
     def new_id(self, at_ms: int | None = None) -> int:
         return 1

@@ -21,7 +21,7 @@ from protocol.gateway.settings import GatewaySettings
 from protocol.gateway.sockets import Sockets
 from protocol.gateway.sse import SseEndpoint
 from protocol.gateway.websocket import WebSocketEndpoint
-from tests.gateway.recording import RecordingAuthenticator, RecordingBackend
+from tests.gateway.recording import Neighbours, RecordingAuthenticator, RecordingBackend
 
 ADA = Identity(Person(id=7, handle="ada", name="Ada"), session="s7")
 BOB = Identity(Person(id=8, handle="bob", name="Bob"), session="s8")
@@ -57,13 +57,19 @@ async def problems(request: web.Request, handler: Any) -> web.StreamResponse:
 
 @asynccontextmanager
 async def serving(
-    *, page: int = 3, tick_s: float = 0.02, limits: conversation.Limits | None = None, **settings: Any
+    *,
+    page: int = 3,
+    tick_s: float = 0.02,
+    limits: conversation.Limits | None = None,
+    neighbours: Neighbours | None = None,
+    first_client: int = 1,
+    **settings: Any,
 ) -> AsyncIterator[Site]:
-    """The sockets over a ``RecordingBackend``, on a port of the loopback."""
+    """The sockets over a ``RecordingBackend``, on a port of the loopback: one worker, perhaps with ``neighbours``."""
     configured = GatewaySettings(secret=b"secret", **settings)
-    backend = RecordingBackend(page=page)
+    backend = RecordingBackend(page=page, neighbours=neighbours)
     authenticator = RecordingAuthenticator(ada=ADA, bob=BOB)
-    numbers = itertools.count(1)
+    numbers = itertools.count(first_client)
     sockets = Sockets(
         backend,
         authenticator,

@@ -123,13 +123,13 @@ async def test_a_token_or_a_ticket_says_who_listens_and_nobody_else_is_anonymous
             listening(site, query="ticket=ticket"),
             listening(site),
         ):
-            assert sorted(sink.by.handle for sink in site.backend.presence("post:1")) == ["", "ada", "bob"]
+            assert sorted(each.by.handle for each in await site.backend.presence("post:1")) == ["", "ada", "bob"]
 
 
 async def test_a_browser_that_comes_back_with_a_used_ticket_reads_as_anyone_may() -> None:
     async with serving() as site, listening(site, headers={"Last-Event-ID": "e1-0"}, query="ticket=used"):
-        [sink] = site.backend.presence("post:1")
-        assert sink.by.id == 0
+        [reader] = await site.backend.presence("post:1")
+        assert reader.by.id == 0
 
 
 async def test_a_stream_has_no_head() -> None:

@@ -12,12 +12,13 @@ import pytest
 from aiohttp import WSMsgType
 
 from protocol.commands import CreateComment, Person
+from protocol.delivery import Present
 from protocol.errors import Refused, Unavailable
 from protocol.gateway.identity import Identity
 from protocol.gateway.settings import Rate
 from protocol.gateway.websocket import IN_FLIGHT_MAX
 from protocol.session import Limits
-from tests.gateway.recording import COUNTERS
+from tests.gateway.recording import COUNTERS, Neighbours
 from tests.gateway.serving import Site, dialled, serving
 
 Socket = aiohttp.ClientWebSocketResponse
@@ -92,7 +93,7 @@ async def test_subscriptions_sent_along_with_the_token_wait_for_who_it_is() -> N
         conversation = Conversation(socket)
         assert "connect" in await conversation.next()
         assert "subscribe" in await conversation.next()
-        assert site.backend.presence("post:1")[0].by.handle == "ada"
+        assert (await site.backend.presence("post:1"))[0].by.handle == "ada"
 
 
 @pytest.mark.parametrize(
@@ -378,7 +379,7 @@ async def test_a_client_that_wants_no_gap_is_refused_instead() -> None:
         position = {"channel": "post:1", "recover": True, "epoch": "other", "offset": 3, "flag": 2}
         await say(socket, {"id": 2, "subscribe": position})
         assert (await conversation.next())["error"]["code"] == 112
-        assert not site.backend.presence("post:1")
+        assert not await site.backend.presence("post:1")
         await say(socket, {"id": 3, "subscribe": {"channel": "post:1"}})
         assert "subscribe" in await conversation.next()
 
@@ -410,7 +411,7 @@ async def test_unsubscribing_at_once_leaves_nothing_subscribed() -> None:
         channel = {"channel": "post:1"}
         await say(socket, {"id": 2, "subscribe": channel}, {"id": 3, "unsubscribe": channel})
         assert [(await conversation.next())["id"], (await conversation.next())["id"]] == [2, 3]
-        assert not site.backend.presence("post:1")
+        assert not await site.backend.presence("post:1")
 
 
 async def test_a_connection_has_only_so_many_subscriptions() -> None:
@@ -431,14 +432,35 @@ async def test_presence_lists_few_and_counts_many() -> None:
             "c1": {"user": "7", "client": "c1", "conn_info": {"handle": "ada", "name": "Ada"}},
             "c2": {"user": "", "client": "c2"},
         }
-        site.backend.sinks = site.backend.presence("post:1") * 51
+        crowd = await site.backend.presence("post:1") * 51
+        questions: list[asyncio.Future[list[Present]]] = []
+        site.backend.presences = questions
         await say(
             socket,
             {"id": 4, "presence": {"channel": "post:1"}},
             {"id": 5, "presence_stats": {"channel": "post:1"}},
+            {"id": 6, "rpc": {"method": "post.get", "data": {"post": "1"}}},
         )
+        assert (await conversation.next())["id"] == 6
+        assert len(questions) == 1
+        questions[0].set_result(crowd)
         assert (await conversation.next())["error"]["code"] == 108
+        questions[1].set_result(crowd)
         assert (await conversation.next())["presence_stats"] == {"num_clients": 102, "num_users": 1}
+
+
+async def test_presence_lists_those_on_other_workers() -> None:
+    neighbours = Neighbours()
+    async with (
+        serving(neighbours=neighbours) as one,
+        serving(neighbours=neighbours, first_client=10) as two,
+        dialled(one) as socket,
+        dialled(two) as other,
+    ):
+        conversation, _ = await subscribed(socket)
+        await subscribed(other)
+        await say(socket, {"id": 3, "presence": {"channel": "post:1"}})
+        assert (await conversation.next())["presence"]["presence"].keys() == {"c1", "c10"}
 
 
 async def test_history_is_a_page_of_changes_after_a_position() -> None:
