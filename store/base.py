@@ -301,7 +301,11 @@ class Store(Protocol):
         ...
 
     async def revoked_sessions(self, since_ms: int) -> list[tuple[str, int]]:
-        """(session id, time) of the sessions revoked since."""
+        """(session id, time) of the sessions revoked since, earliest first."""
+        ...
+
+    async def ended_accounts(self, since_ms: int) -> list[tuple[int, int]]:
+        """(account, time) of the accounts deleted since, earliest first."""
         ...
 
     async def alarms(self, slots: Sequence[int], *, before_ms: int, limit: int) -> list[AlarmRow]:

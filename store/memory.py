@@ -541,6 +541,13 @@ class MemoryStore:
 
         return await self._call("revoked_sessions", work)
 
+    async def ended_accounts(self, since_ms: int) -> list[tuple[int, int]]:
+        def work() -> list[tuple[int, int]]:
+            ended = [(row.id, row.deleted_ms) for row in self._table(AccountRow).values() if row.deleted_ms is not None]
+            return sorted((entry for entry in ended if entry[1] >= since_ms), key=lambda entry: entry[::-1])
+
+        return await self._call("ended_accounts", work)
+
     async def alarms(self, slots: Sequence[int], *, before_ms: int, limit: int) -> list[AlarmRow]:
         def work() -> list[AlarmRow]:
             due = [row for row in self._table(AlarmRow).values() if row.slot in slots and row.due_ms < before_ms]

@@ -562,6 +562,12 @@ UPDATE slot SET owner = NULL FROM held WHERE slot.slot = held.slot AND slot.owne
         )
         return [(session, revoked_ms) for session, revoked_ms in found]
 
+    async def ended_accounts(self, since_ms: int) -> list[tuple[int, int]]:
+        found = await self._fetch(
+            "SELECT id, deleted_at FROM account WHERE deleted_at >= $1 ORDER BY deleted_at, id", since_ms
+        )
+        return [(account, deleted_ms) for account, deleted_ms in found]
+
     async def alarms(self, slots: Sequence[int], *, before_ms: int, limit: int) -> list[AlarmRow]:
         return await self._rows(
             ALARM, "slot = ANY ($1) AND due_at < $2 ORDER BY due_at, actor, name LIMIT $3", slots, before_ms, limit

@@ -57,6 +57,10 @@ class Directory:
         with _available():
             return await self._store.revoked_sessions(since_ms)
 
+    async def ended_accounts(self, since_ms: int) -> list[tuple[int, int]]:
+        with _available():
+            return await self._store.ended_accounts(since_ms)
+
     async def authors(self, ids: Sequence[int]) -> dict[int, AuthorView]:
         with _available():
             found = await self._store.authors(ids)

@@ -91,6 +91,7 @@ class Node:
         self.release_name = directory.release_name
         self.resolve = directory.resolve
         self.revoked_sessions = directory.revoked_sessions
+        self.ended_accounts = directory.ended_accounts
         self.authors = directory.authors
         self.posts = directory.posts
 

@@ -103,7 +103,13 @@ class Backend(Protocol):
 
     async def authors(self, ids: Sequence[int]) -> dict[int, Author]: ...
 
-    async def revoked_sessions(self, since_ms: int) -> list[tuple[str, int]]: ...
+    async def revoked_sessions(self, since_ms: int) -> list[tuple[str, int]]:
+        """(session id, time) of the sessions that ended since, earliest first."""
+        ...
+
+    async def ended_accounts(self, since_ms: int) -> list[tuple[int, int]]:
+        """(account, time) of the accounts that were deleted since, earliest first."""
+        ...
 
     def ready(self) -> dict[str, str]:
         """What cannot serve, and why: part → reason; empty when all can."""

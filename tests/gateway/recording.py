@@ -76,6 +76,9 @@ class Neighbours:
 
     def __init__(self) -> None:
         self.backends: list[RecordingBackend] = []
+        self.sessions: list[tuple[str, int]] = []
+        self.accounts: list[tuple[int, int]] = []
+        """What has ended, as the store knows it."""
         self.cut = False
         """Whether what is told is lost, and nobody else answers."""
 
@@ -196,7 +199,10 @@ class RecordingBackend:
         return {}
 
     async def revoked_sessions(self, since_ms: int) -> list[tuple[str, int]]:
-        return []
+        return [entry for entry in self.neighbours.sessions if entry[1] >= since_ms]
+
+    async def ended_accounts(self, since_ms: int) -> list[tuple[int, int]]:
+        return [entry for entry in self.neighbours.accounts if entry[1] >= since_ms]
 
     def ready(self) -> dict[str, str]:
         return {}

@@ -771,6 +771,18 @@ async def test_revoked_sessions_are_found_from_their_time_on(store: Store) -> No
     assert await store.revoked_sessions(NOW_MS) == [("b", NOW_MS), ("a", NOW_MS + 2)]
 
 
+async def test_deleted_accounts_are_found_from_their_time_on(store: Store) -> None:
+    writer = await Writer.of(store)
+    await writer.write(
+        account(4, state="erasing", deleted_ms=NOW_MS + 2),
+        account(3, state="deleted", deleted_ms=NOW_MS),
+        account(2),
+        account(1, state="deleted", deleted_ms=NOW_MS - 1),
+    )
+
+    assert await store.ended_accounts(NOW_MS) == [(3, NOW_MS), (4, NOW_MS + 2)]
+
+
 async def test_alarms_are_read_by_slot_earliest_first_until_a_time(store: Store) -> None:
     writer = await Writer.of(store, 7, 8, 9)
     await writer.write(alarm("late", due_ms=NOW_MS + 5), alarm("soon", due_ms=NOW_MS + 1), alarm("moved"), count=0)
