@@ -23,11 +23,11 @@ from protocol.accounts import (
 )
 from protocol.commands import ANONYMOUS, Person
 from protocol.errors import Refused
-from protocol.gateway.authentication import HOST_SESSION, Revoked
+from protocol.gateway.authentication import HOST_SESSION
 from protocol.gateway.backend import Answer, Backend
-from protocol.gateway.hosts import HostUsers
 from protocol.gateway.http import Call, Handler, answer, no_content
 from protocol.gateway.passwords import Passwords
+from protocol.gateway.revoked import Revoked
 from protocol.gateway.settings import GatewaySettings
 from protocol.gateway.tokens import Tokens
 from protocol.times import rfc3339
@@ -44,14 +44,12 @@ class Accounts:
         tokens: Tokens,
         passwords: Passwords,
         revoked: Revoked,
-        hosts: HostUsers | None,
     ) -> None:
         self._backend = backend
         self._settings = settings
         self._tokens = tokens
         self._passwords = passwords
         self._revoked = revoked
-        self._hosts = hosts
 
     def handlers(self) -> Mapping[str, Handler]:
         return {
@@ -118,7 +116,7 @@ class Accounts:
             if refusal.code not in ("session_ended", "account_not_found"):
                 raise
             # Signed out, deleted, or a token used twice: what access tokens are still about end with it.
-            self._revoked.add_session(token.session)
+            self._revoked.end_session(token.session)
             raise Refused("session_ended") from None
         return answer(self._pair(account, state))
 
@@ -127,7 +125,7 @@ class Accounts:
     async def sign_out(self, call: Call) -> web.Response:
         session = _own_session(call, "ends this session")
         await self._ask(EndSession(account=call.by.id, session=session), call.by)
-        self._revoked.add_session(session)
+        self._revoked.end_session(session)
         return no_content()
 
     async def read_me(self, call: Call) -> web.Response:
@@ -149,9 +147,7 @@ class Accounts:
     async def delete_me(self, call: Call) -> web.Response:
         account: AccountView = await self._ask(ReadAccount(account=call.by.id), call.by)
         await self._ask(DeleteAccount(account=call.by.id), call.by)
-        self._revoked.add_account(call.by.id)
-        if self._hosts is not None:
-            self._hosts.forget(call.by.id)
+        self._revoked.end_account(call.by.id)
         if account.email is not None:
             await self._backend.release_name("email", account.email, call.by.id)
         return no_content()

@@ -1,5 +1,6 @@
 """The gateway as one aiohttp application. An endpoint is a row in ``protocol.routes`` and a handler of its name."""
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
 
 from aiohttp import web
@@ -7,7 +8,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_l
 
 from protocol.gateway.accounts import Accounts
 from protocol.gateway.addresses import Proxies
-from protocol.gateway.authentication import Authentication, Revoked
+from protocol.gateway.authentication import Authentication
 from protocol.gateway.backend import Backend
 from protocol.gateway.comments import Comments
 from protocol.gateway.embedding import Embedding
@@ -22,6 +23,7 @@ from protocol.gateway.passwords import Passwords
 from protocol.gateway.posts import Posts
 from protocol.gateway.reactions import Reactions
 from protocol.gateway.reference import add_reference
+from protocol.gateway.revoked import Revoked
 from protocol.gateway.settings import GatewaySettings
 from protocol.gateway.sockets import Sockets
 from protocol.gateway.sse import SseEndpoint
@@ -57,7 +59,7 @@ def make_app(
     limits = Limits(settings, timer)
     passwords = passwords or Passwords()
     hosts = _hosts(backend, settings, clock, timer)
-    revoked = Revoked(clock, settings.access_ttl_s)
+    revoked = Revoked(backend, clock, settings.access_ttl_s)
     authentication = Authentication(tokens, revoked, hosts)
     sockets = Sockets(
         backend,
@@ -72,8 +74,7 @@ def make_app(
         registry=registry,
         version=version,
     )
-    revoked.session_ended = sockets.connections.end_session
-    revoked.account_ended = sockets.connections.end_account
+    _connect(revoked, sockets, hosts)
 
     app = web.Application(client_max_size=settings.frame_bytes_max)
     Edge(origins, limits, proxies, HttpMetrics(registry), token_bytes=token_bytes, timer=timer).install(app)
@@ -90,7 +91,7 @@ def make_app(
         app,
         server,
         {
-            **Accounts(backend, settings, tokens, passwords, revoked, hosts).handlers(),
+            **Accounts(backend, settings, tokens, passwords, revoked).handlers(),
             **Posts(backend, origins).handlers(),
             **Comments().handlers(),
             **Reactions().handlers(),
@@ -105,7 +106,7 @@ def make_app(
     Pages(site, backend, settings.public_url).add_to(app)
     Embedding(site, origins).add_to(app)
 
-    _add_life(app, backend, revoked, sockets, passwords)
+    _add_life(app, revoked, sockets, passwords)
     return app
 
 
@@ -122,6 +123,18 @@ def _hosts(
     return HostUsers(backend, keys, clock)
 
 
+def _connect(revoked: Revoked, sockets: Sockets, hosts: HostUsers | None) -> None:
+    """Who must know of what ends."""
+
+    def account_ended(account: int) -> None:
+        sockets.connections.end_account(account)
+        if hosts is not None:
+            hosts.forget(account)
+
+    revoked.session_ended = sockets.connections.end_session
+    revoked.account_ended = account_ended
+
+
 def _add_endpoints(app: web.Application, server: Server, handlers: Mapping[str, Handler]) -> None:
     assert set(handlers) == {endpoint.name for endpoint in ENDPOINTS}, "every endpoint has its handler"
     for endpoint in ENDPOINTS:
@@ -132,11 +145,14 @@ def _add_endpoints(app: web.Application, server: Server, handlers: Mapping[str, 
             app.router.add_route(endpoint.method, endpoint.path, handle)
 
 
-def _add_life(app: web.Application, backend: Backend, revoked: Revoked, sockets: Sockets, passwords: Passwords) -> None:
+def _add_life(app: web.Application, revoked: Revoked, sockets: Sockets, passwords: Passwords) -> None:
     async def life(_: web.Application) -> AsyncIterator[None]:
-        await revoked.load(backend)
+        await revoked.read()
+        reading = asyncio.create_task(revoked.keep_reading(), name="what has ended")
         async with sockets:
             yield
+        reading.cancel()
+        await asyncio.gather(reading, return_exceptions=True)
         passwords.close()
 
     async def shut_down(_: web.Application) -> None:
