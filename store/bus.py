@@ -11,6 +11,8 @@ EVERYONE = "everyone"
 """The inbox that every listener has beside its own."""
 PENDING_BYTES_MAX = 64 << 20
 """What may wait to be sent; what comes beyond is dropped, and counted."""
+REDIS_MIN = (6, 2)
+"""The oldest version of Redis that this program was tried with. Valkey is newer than that."""
 
 
 class Listener(Protocol):
@@ -31,7 +33,8 @@ class Bus(Protocol):
     def joined(self, inbox: str, listener: Listener) -> AbstractAsyncContextManager[None]:
         """Listen at ``inbox`` and at ``EVERYONE``, one's own messages included, until left. Once a bus.
 
-        Entering waits until the bus is reached, at most a few seconds.
+        Entering waits until the bus is reached, at most a few seconds; leaving, until what was sent is on its way, at
+        most a second.
 
         Raises:
             BusUnavailable: It is not reached, or not one this program may use; the message is one line.
@@ -39,7 +42,7 @@ class Bus(Protocol):
         ...
 
     def send(self, inbox: str, message: bytes) -> None:
-        """Hand ``message`` over; never waits or raises. It is lost while the bus is away."""
+        """Hand ``message`` over; never waits or raises. It is lost, and counted, while the bus is away."""
         ...
 
     def down(self) -> str | None:

@@ -1,0 +1,359 @@
+"""The bus over the pub/sub of Redis 6.2 or newer, or Valkey: one connection that listens and one that publishes.
+
+Redis keeps nothing for those who are away, says nothing of what it dropped, and counts receivers that have stopped. So
+both connections are one link: when either fails, or does not answer in time, both are given up and made anew, and the
+listener is told. A link counts as made once a probe has come back over it; after that it is probed every few seconds.
+
+Channels are ``plaudit:<cluster>:<inbox>``. What is published is ``MAGIC`` and a MessagePack array of messages; an empty
+array is a probe.
+"""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Coroutine, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from typing import Any, NoReturn
+
+import msgspec
+from redis.asyncio.connection import AbstractConnection, Connection, parse_url
+from redis.exceptions import (
+    AuthenticationError,
+    AuthorizationError,
+    InvalidResponse,
+    RedisError,
+    ResponseError,
+)
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import TimeoutError as RedisTimeoutError
+
+from store.bus import EVERYONE, PENDING_BYTES_MAX, REDIS_MIN, BusCounts, BusUnavailable, Listener
+from store.outgoing import Outgoing
+
+OPEN_TIMEOUT_S = 3.0
+"""To connect, log in, subscribe and get a probe back."""
+ANSWER_TIMEOUT_S = 2.0
+"""A round of publishing is answered, and a probe comes back, or the link is lost."""
+PROBE_EVERY_S = 5.0
+LEAVE_TIMEOUT_S = 1.0
+BACKOFF_MIN_S = 0.05
+BACKOFF_MAX_S = 1.0
+
+MAGIC = b"plaudit1"
+FRAME_BYTES_MAX = 256 << 10
+"""In one ``PUBLISH``, unless a single message is larger: who gets it hands on all of it in one go."""
+ROUND_BYTES_MAX = 4 << 20
+"""About what one round trip may carry: it has to arrive within ``ANSWER_TIMEOUT_S``."""
+RECEIVED_BYTES_MAX = PENDING_BYTES_MAX + 64
+"""No frame of ours is larger: a message and what packing adds."""
+REASON_CHARACTERS_MAX = 200
+
+_LOST = (RedisError, OSError, EOFError, TimeoutError)
+log = logging.getLogger("plaudit.bus")
+
+
+def packed(messages: Sequence[bytes]) -> bytes:
+    return MAGIC + msgspec.msgpack.encode(messages)
+
+
+def unpacked(frame: bytes) -> list[bytes] | None:
+    """The messages in ``frame``; None if none of us wrote it."""
+    if len(frame) > RECEIVED_BYTES_MAX or not frame.startswith(MAGIC):
+        return None
+    try:
+        return msgspec.msgpack.decode(memoryview(frame)[len(MAGIC) :], type=list[bytes])
+    except msgspec.MsgspecError:
+        return None
+
+
+class RedisBus:
+    """Of one worker; ``cluster`` keeps apart what shares a Redis."""
+
+    def __init__(self, url: str, counts: BusCounts, *, cluster: str) -> None:
+        self._url = url
+        self._counts = counts
+        self._prefix = f"plaudit:{cluster}:"
+        self._outgoing = Outgoing()
+        self._in_flight = 0
+        """Messages of a round that was not answered yet."""
+        self._some = asyncio.Event()
+        self._none = asyncio.Event()
+        self._none.set()
+        self._down: str | None = "not joined"
+        self._probed_at: float | None = None
+        self._heard_at = 0.0
+
+    @asynccontextmanager
+    async def joined(self, inbox: str, listener: Listener) -> AsyncIterator[None]:
+        reached: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        running = asyncio.create_task(self._run(self._channel(inbox), listener, reached), name="redis bus")
+        try:
+            await reached
+            yield
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._none.wait(), LEAVE_TIMEOUT_S)
+        finally:
+            running.cancel()
+            await asyncio.wait([running])
+            self._down = "left"
+
+    def send(self, inbox: str, message: bytes) -> None:
+        if self._down is not None or not self._outgoing.put(self._channel(inbox), message):
+            self._counts.dropped(1)
+            return
+        self._none.clear()
+        self._some.set()
+
+    def down(self) -> str | None:
+        return self._down
+
+    def _channel(self, inbox: str) -> str:
+        return self._prefix + inbox
+
+    # -- the life of a link
+
+    async def _run(self, own: str, listener: Listener, reached: "asyncio.Future[None]") -> None:
+        """Keep a link until cancelled; if the first cannot be made, end with the reason in ``reached``."""
+        clock = asyncio.get_running_loop().time
+        backoff_s = BACKOFF_MIN_S
+        while True:
+            began = clock()
+            try:
+                await self._use_a_link(own, listener, reached)
+            except (*_LOST, BusUnavailable) as error:
+                why = _reason(error, self._url)
+            except Exception:
+                # The listener's mistake. It may be in any state now: told that it missed something, it begins anew.
+                log.exception("a message could not be handled")
+                why = "a message could not be handled"
+            if not reached.done():
+                reached.set_exception(BusUnavailable(why))
+                return
+            if why != self._down:
+                log.warning("the bus is away: %s", why)
+            self._down = why
+            # One that is made and soon lost, again and again, must not keep everybody busy with catching up.
+            lasted = clock() - began > OPEN_TIMEOUT_S + BACKOFF_MAX_S
+            backoff_s = BACKOFF_MIN_S if lasted else min(2 * backoff_s, BACKOFF_MAX_S)
+            await asyncio.sleep(backoff_s)
+
+    async def _use_a_link(self, own: str, listener: Listener, reached: "asyncio.Future[None]") -> NoReturn:
+        """Make a link, and use it until it fails."""
+        async with AsyncExitStack() as stack:
+            async with asyncio.timeout(OPEN_TIMEOUT_S):
+                link = await stack.enter_async_context(_linked(self._url, [self._channel(EVERYONE), own]))
+                early = await self._first_probe(link, own)
+            stack.callback(self._drop)
+            self._down = None
+            if reached.done():
+                log.warning("the bus is back")
+                listener.interrupted()
+            else:
+                reached.set_result(None)
+            for frame in early:
+                self._hear(frame, listener)
+            await _until_one_fails(self._listen(link, listener), self._publish(link), self._probe(link, own))
+
+    async def _first_probe(self, link: "_Link", own: str) -> list[bytes]:
+        """Send a probe and wait for it; returns what was heard before it, and it."""
+        early: list[bytes] = []
+        await self._send_probe(link, own)
+        while not early or unpacked(early[-1]) != []:
+            early.append(await link.heard())
+        return early
+
+    def _drop(self) -> None:
+        """Give up what waits and what is in flight: it may have arrived, and sent again would arrive twice."""
+        # Before anything else runs: what is sent from now on is dropped as well.
+        self._down = self._down or "lost"
+        if dropped := self._outgoing.clear() + self._in_flight:
+            self._counts.dropped(dropped)
+        self._in_flight = 0
+        self._some.clear()
+        self._none.set()
+
+    # -- what a link is used for
+
+    async def _listen(self, link: "_Link", listener: Listener) -> NoReturn:
+        while True:
+            self._hear(await link.heard(), listener)
+
+    def _hear(self, frame: bytes, listener: Listener) -> None:
+        self._heard_at = asyncio.get_running_loop().time()
+        messages = unpacked(frame)
+        if messages is None:
+            self._counts.malformed()
+        elif messages:
+            for message in messages:
+                listener.received(message)
+        elif self._probed_at is not None:
+            self._counts.lag(self._heard_at - self._probed_at)
+            self._probed_at = None
+
+    async def _publish(self, link: "_Link") -> NoReturn:
+        """One round trip at a time; what is sent meanwhile is the next."""
+        while True:
+            await self._some.wait()
+            frames, size_bytes = self._round()
+            async with asyncio.timeout(ANSWER_TIMEOUT_S):
+                await link.publish(frames)
+            self._counts.sent(self._in_flight, size_bytes)
+            self._in_flight = 0
+            if not self._outgoing:
+                self._some.clear()
+                self._none.set()
+
+    def _round(self) -> tuple[list[tuple[str, bytes]], int]:
+        frames: list[tuple[str, bytes]] = []
+        size_bytes = 0
+        while self._outgoing and size_bytes < ROUND_BYTES_MAX:
+            channel, messages = self._outgoing.next(FRAME_BYTES_MAX)
+            self._in_flight += len(messages)
+            frames.append((channel, packed(messages)))
+            size_bytes += len(frames[-1][1])
+        return frames, size_bytes
+
+    async def _probe(self, link: "_Link", own: str) -> NoReturn:
+        """Try the link every few seconds, also when it seems alive: what is measured then is the lag under load."""
+        while True:
+            await asyncio.sleep(PROBE_EVERY_S)
+            probed_at = await self._send_probe(link, own)
+            await asyncio.sleep(ANSWER_TIMEOUT_S)
+            if self._heard_at < probed_at:
+                raise TimeoutError
+
+    async def _send_probe(self, link: "_Link", own: str) -> float:
+        probed_at = self._probed_at = asyncio.get_running_loop().time()
+        async with asyncio.timeout(ANSWER_TIMEOUT_S):
+            await link.publish([(own, packed([]))])
+        return probed_at
+
+
+# -- connections
+
+
+class _Link:
+    """A pair of connections, good for as long as neither has failed."""
+
+    def __init__(self, listening: AbstractConnection, publishing: AbstractConnection) -> None:
+        self._listening = listening
+        self._publishing = publishing
+        self._one_round = asyncio.Lock()
+
+    async def subscribe(self, channels: Sequence[str]) -> None:
+        await self._listening.send_command("SUBSCRIBE", *channels)
+        for _ in channels:
+            await self._listening.read_response()
+
+    async def heard(self) -> bytes:
+        """The next frame of any channel."""
+        while True:
+            match await self._listening.read_response():
+                case [b"message", _, bytes() as frame]:
+                    return frame
+                case _:
+                    continue
+
+    async def publish(self, frames: Sequence[tuple[str, bytes]]) -> None:
+        """All in one write; returns once Redis has answered for each. How many it sent them to says nothing."""
+        async with self._one_round:
+            commands = [("PUBLISH", channel, frame) for channel, frame in frames]
+            await self._publishing.send_packed_command(self._publishing.pack_commands(commands))
+            for _ in frames:
+                await self._publishing.read_response()
+
+
+@asynccontextmanager
+async def _linked(url: str, channels: Sequence[str]) -> AsyncIterator[_Link]:
+    async with _connected(url) as listening, _connected(url) as publishing:
+        link = _Link(listening, publishing)
+        await link.subscribe(channels)
+        yield link
+
+
+@asynccontextmanager
+async def _connected(url: str) -> AsyncIterator[AbstractConnection]:
+    """A connection of its own, to a Redis that will do.
+
+    Not one of a pool: that would fail silently with many publishers, and reconnect without a word.
+    """
+    try:
+        connection = _connection(url)
+    except (ValueError, TypeError, RedisError) as error:
+        raise BusUnavailable(f"the URL of Redis cannot be used: {error}") from error
+    try:
+        await _check_version(connection, _place(url))
+        yield connection
+    finally:
+        await connection.disconnect(nowait=True)
+
+
+def _connection(url: str) -> AbstractConnection:
+    options: dict[str, Any] = dict(parse_url(url))
+    make: type[AbstractConnection] = options.pop("connection_class", Connection)
+    # Every wait has a deadline here already, and nothing may be tried again behind our back. Without driver_info it
+    # does not introduce itself, which old servers refuse.
+    ours = {"protocol": 2, "socket_timeout": None, "socket_connect_timeout": OPEN_TIMEOUT_S, "driver_info": None}
+    return make(**{**options, **ours, "decode_responses": False, "health_check_interval": 0})
+
+
+async def _check_version(connection: AbstractConnection, place: str) -> None:
+    # The first command connects, and logs in.
+    await connection.send_command("HELLO", 2)
+    try:
+        answer = await connection.read_response()
+    except ResponseError as error:
+        if not str(error).lower().startswith("unknown command"):
+            raise
+        raise BusUnavailable(_too_old(place, "5 or older")) from error
+    told = dict(zip(answer[::2], answer[1::2], strict=False)) if isinstance(answer, list) else {}
+    version = told.get(b"version")
+    if not isinstance(version, bytes):
+        raise InvalidResponse("HELLO is not answered by a version")
+    if tuple(int(number) for number in version.split(b".")[:2] if number.isdigit()) < REDIS_MIN:
+        raise BusUnavailable(_too_old(place, version.decode(errors="replace")))
+
+
+def _too_old(place: str, version: str) -> str:
+    return f"the Redis at {place} is version {version}; {'.'.join(map(str, REDIS_MIN))} or newer is needed"
+
+
+def _place(url: str) -> str:
+    """Where ``url`` points to, without its password."""
+    options: dict[str, Any] = dict(parse_url(url))
+    return options.get("path") or f"{options.get('host', 'localhost')}:{options.get('port', 6379)}"
+
+
+def _reason(error: BaseException, url: str) -> str:
+    """What is wrong with the Redis at ``url``, as one line."""
+    if isinstance(error, BusUnavailable):
+        return str(error)
+    # Over a Unix socket the login is part of connecting, and what it raises is wrapped.
+    if isinstance(error.__cause__, RedisError):
+        error = error.__cause__
+    said = " ".join(str(error).split())[:REASON_CHARACTERS_MAX]
+    place = _place(url)
+    match error:
+        case AuthenticationError() | AuthorizationError():
+            return f"Redis at {place} refuses the login: {said}"
+        case RedisTimeoutError() | TimeoutError():
+            return f"Redis at {place} does not answer"
+        case InvalidResponse():
+            return f"what answers at {place} is no Redis: {said}"
+        case ResponseError() if said.startswith("DENIED"):
+            return f"Redis at {place} is in protected mode: it lets in nobody from outside until it has a password"
+        case ResponseError():
+            return f"Redis at {place} refuses: {said}"
+        case RedisConnectionError() | OSError() | EOFError() | _:
+            return f"Redis at {place} cannot be reached: {said}"
+
+
+async def _until_one_fails(*works: Coroutine[Any, Any, NoReturn]) -> NoReturn:
+    """Run all until the first fails, and raise its error once the others have ended."""
+    tasks = [asyncio.create_task(work, name="redis bus: a use of the link") for work in works]
+    try:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        done.pop().result()
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
