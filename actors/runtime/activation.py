@@ -101,6 +101,10 @@ class Activation:
         """Of the claim under which it was loaded: under another it may not write."""
         self.mailbox: deque[Envelope] = deque()
         self.used_at = 0.0
+        self.commands = 0
+        """Since the last sweep."""
+        self.commands_per_s = 0.0
+        """Before it."""
         self.rows_since_snapshot = 0
         self.views_flush_due = False
         self.durable: Numbers | None = None

@@ -1,12 +1,14 @@
 """Names and lists: what is asked of the store without an actor."""
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Literal
 
 from actors.encoding import Encoder, author_view
-from actors.keys import post_key
+from actors.keys import SLOTS, post_key
 from actors.runtime.env import Ids
+from protocol.cluster import Lease, Leases
 from protocol.cursor import Cursor
 from protocol.errors import Unavailable
 from protocol.views import Author as AuthorView
@@ -60,6 +62,14 @@ class Directory:
     async def ended_accounts(self, since_ms: int) -> list[tuple[int, int]]:
         with _available():
             return await self._store.ended_accounts(since_ms)
+
+    async def leases(self) -> Leases:
+        """See ``Backend.leases``."""
+        with _available():
+            owners = await self._store.owners()
+        held = Counter(owner for owner, _ in owners.slots.values())
+        workers = [Lease(str(worker.id), worker.node, worker.lease_s, held[worker.id]) for worker in owners.live]
+        return Leases(workers, [slot for slot in range(SLOTS) if slot not in owners.slots])
 
     async def authors(self, ids: Sequence[int]) -> dict[int, AuthorView]:
         with _available():

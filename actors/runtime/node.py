@@ -24,6 +24,7 @@ from actors.runtime.past import Past
 from actors.runtime.registry import Registry
 from actors.runtime.streams import Streams, resolve
 from actors.runtime.tasks import Tasks
+from protocol.cluster import Worker
 from protocol.commands import Command, Person, Typing
 from protocol.delivery import Present
 from protocol.errors import DomainError, Unavailable
@@ -43,6 +44,7 @@ class Node:
     def __init__(self, store: Store, env: Env, policy: Policy, metrics: Metrics, *, node: str, epoch: str) -> None:
         self._store = store
         self._env = env
+        self._label = node
         self._metrics = metrics
         self._epoch = epoch
         self._closing = False
@@ -92,6 +94,8 @@ class Node:
         self.resolve = directory.resolve
         self.revoked_sessions = directory.revoked_sessions
         self.ended_accounts = directory.ended_accounts
+        self.leases = directory.leases
+        self.busiest = self._registry.busiest
         self.authors = directory.authors
         self.posts = directory.posts
 
@@ -144,6 +148,10 @@ class Node:
         if missing := len(self._ownership.missing()):
             return {"slots": f"{missing} slots are not owned"}
         return {}
+
+    def worker(self) -> Worker:
+        """See ``Backend.worker``."""
+        return Worker(str(self._ownership.worker), self._label, "none")
 
     # -- asking
 

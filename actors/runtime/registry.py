@@ -1,6 +1,7 @@
 """The activations of one worker: loads them, has them decide, answers what is durable, puts away what is idle."""
 
 import asyncio
+import heapq
 import logging
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -30,6 +31,7 @@ from actors.runtime.ownership import Ownership
 from actors.runtime.past import render_ahead
 from actors.runtime.tasks import Tasks
 from actors.user import UserActor
+from protocol.cluster import ActorLoad
 from protocol.errors import DomainError, Overloaded, Unavailable
 from store.base import Author, Loaded, Store, StoreUnavailable
 from store.rows import AlarmRow, OutboxRow, SnapshotRow
@@ -100,6 +102,15 @@ class Registry:
         """The activation of ``key``, if there is one now."""
         return self._activations.get(key)
 
+    def busiest(self, limit: int) -> list[ActorLoad]:
+        """The actors with the most commands, then watchers, then waiting commands; none that has nothing to do."""
+        loads = (
+            ActorLoad(key, activation.commands_per_s, self._hub.watchers(key), len(activation.mailbox))
+            for key, activation in self._activations.items()
+        )
+        busy = (load for load in loads if load.commands_per_s or load.watchers or load.waiting)
+        return heapq.nlargest(limit, busy, key=lambda load: (load.commands_per_s, load.watchers, load.waiting))
+
     def submit(self, key: str, envelope: Envelope) -> None:
         """Put a command to its actor. Raises ``DomainError`` if it was not taken."""
         activation = self._activations.get(key)
@@ -108,6 +119,7 @@ class Registry:
         if activation is None:
             activation = self._activate(key)
         activation.used_at = envelope.at
+        activation.commands += 1
         if activation.phase is not Phase.READY or activation.mailbox:
             activation.post(envelope)
         else:
@@ -408,9 +420,11 @@ class Registry:
                 self.drop(activation, "slot lost")
 
     async def _sweep(self) -> None:
+        swept_at = self._env.monotonic()
         while True:
             await asyncio.sleep(SWEEP_S)
             now = self._env.monotonic()
+            elapsed_s, swept_at = now - swept_at, now
             crowded = len(self._activations) - RESIDENT_MAX
             self._metrics.undurable.set(self._backlog.commands)
             waiting = [envelope.at for activation in self._activations.values() for envelope in activation.mailbox]
@@ -418,6 +432,7 @@ class Registry:
             self._metrics.mailbox_age_s.set(now - min(waiting, default=now))
             by_use = sorted(self._activations.values(), key=lambda activation: activation.used_at)
             for at, activation in enumerate(by_use):
+                activation.commands_per_s, activation.commands = activation.commands / elapsed_s, 0
                 if activation.phase is not Phase.READY:
                     continue
                 self._flush_views(activation)

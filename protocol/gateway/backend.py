@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import Any, Literal, Protocol
 
+from protocol.cluster import ActorLoad, Leases, Worker
 from protocol.commands import Command, Person
 from protocol.cursor import Cursor
 from protocol.delivery import Attached, Changed, Present, Sink
@@ -111,6 +112,23 @@ class Backend(Protocol):
         """(account, time) of the accounts that were deleted since, earliest first."""
         ...
 
+    # -- for the operator
+
     def ready(self) -> dict[str, str]:
-        """What cannot serve, and why: part → reason; empty when all can."""
+        """What cannot serve, and why: part → reason; empty when all can.
+
+        Parts: ``server`` (ends), ``database``, ``bus``, ``slots``.
+        """
+        ...
+
+    def worker(self) -> Worker:
+        """Who this worker is."""
+        ...
+
+    async def leases(self) -> Leases:
+        """The live workers and what they hold, by the database. Raises ``Unavailable``."""
+        ...
+
+    def busiest(self, limit: int) -> list[ActorLoad]:
+        """The busiest actors of this worker, at most ``limit``, first the busiest."""
         ...

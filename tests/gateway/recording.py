@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from protocol.cluster import ActorLoad, Lease, Leases, Worker
 from protocol.commands import Command, CreateComment, Person
 from protocol.cursor import Cursor
 from protocol.delivery import Attached, Changed, Present, Published, Sink
@@ -82,6 +83,11 @@ class Neighbours:
         self.cut = False
         """Whether what is told is lost, and nobody else answers."""
 
+    def label(self, backend: "RecordingBackend") -> tuple[str, str]:
+        """The id and the label of a worker."""
+        number = self.backends.index(backend)
+        return f"id{number}", f"host:1/{number}"
+
     def others(self, backend: "RecordingBackend") -> list["RecordingBackend"]:
         return [] if self.cut else [other for other in self.backends if other is not backend]
 
@@ -102,6 +108,8 @@ class RecordingBackend:
         self.told: dict[str, Callable[[bytes], None]] = {}
         self.answering: dict[str, Callable[[bytes], bytes]] = {}
         self.catch_up: list[Callable[[], None]] = []
+        self.failing: dict[str, str] = {}
+        self.loads: list[ActorLoad] = []
         self.asked: list[tuple[str, Command, Person, str | None]] = []
         self.answers: dict[str, Answer | DomainError] = {}
         """By method."""
@@ -205,7 +213,16 @@ class RecordingBackend:
         return [entry for entry in self.neighbours.accounts if entry[1] >= since_ms]
 
     def ready(self) -> dict[str, str]:
-        return {}
+        return self.failing
+
+    def worker(self) -> Worker:
+        return Worker(*self.neighbours.label(self), "up")
+
+    async def leases(self) -> Leases:
+        return Leases([Lease(*self.neighbours.label(each), 2.5, 128) for each in self.neighbours.backends], [])
+
+    def busiest(self, limit: int) -> list[ActorLoad]:
+        return self.loads[:limit]
 
 
 class RecordingAuthenticator:
