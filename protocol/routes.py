@@ -10,9 +10,10 @@ from msgspec import Struct
 
 from protocol import requests, views
 from protocol.accounts import AccountView
+from protocol.cluster import ClusterView
 
-Who = Literal["anyone", "writer", "member"]
-"""Who may ask: anonymous readers too; accounts and guests; accounts. What an actor refuses beyond that is its own."""
+Who = Literal["anyone", "writer", "member", "admin"]
+"""Who may ask: anonymous readers too; accounts and guests; accounts; admins. Beyond that, an actor may refuse."""
 
 POST_BYTES_MAX = 1 << 20
 """Of a request that carries a post: 100,000 characters of any script, escaped or not."""
@@ -261,6 +262,14 @@ _REACTIONS = (
     ),
 )
 
+_OPERATIONS = (
+    Endpoint(
+        method="GET", path="/v1/cluster", name="read_cluster", subject="Operations",
+        summary="The workers, who holds which slots, the busiest actors and the bus: what `server.py cluster` shows.",
+        who="admin", answer=ClusterView,
+    ),
+)
+
 STREAMS: tuple[Endpoint, ...] = (
     Endpoint(
         method="GET", path="/v1/posts/{id}/events", name="stream_events", subject="Live",
@@ -272,7 +281,7 @@ STREAMS: tuple[Endpoint, ...] = (
 """Described like the others, and served by what keeps them open."""
 # fmt: on
 
-ENDPOINTS: tuple[Endpoint, ...] = (*_ACCOUNTS, *_POSTS, *_COMMENTS, *_REACTIONS)
+ENDPOINTS: tuple[Endpoint, ...] = (*_ACCOUNTS, *_POSTS, *_COMMENTS, *_REACTIONS, *_OPERATIONS)
 """What is asked and answered."""
 
 assert len({endpoint.name for endpoint in ENDPOINTS}) == len(ENDPOINTS), "two endpoints share a name"

@@ -4,12 +4,13 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
 
 from aiohttp import web
-from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry
 
 from protocol.gateway.accounts import Accounts
 from protocol.gateway.addresses import Proxies
 from protocol.gateway.authentication import Authentication
 from protocol.gateway.backend import Backend
+from protocol.gateway.cluster import Cluster
 from protocol.gateway.comments import Comments
 from protocol.gateway.embedding import Embedding
 from protocol.gateway.hosts import HostUsers, Keys, PublishedKeys, SharedSecret, jwks_fetcher
@@ -24,6 +25,7 @@ from protocol.gateway.posts import Posts
 from protocol.gateway.reactions import Reactions
 from protocol.gateway.reference import add_reference
 from protocol.gateway.revoked import Revoked
+from protocol.gateway.scrape import Scrape
 from protocol.gateway.settings import GatewaySettings
 from protocol.gateway.sockets import Sockets
 from protocol.gateway.sse import SseEndpoint
@@ -50,7 +52,7 @@ def make_app(
         clock: Unix seconds.
         timer: Seconds of a monotonic clock.
         token_bytes: So many bytes that nobody can guess.
-        registry: Where the metrics of HTTP are counted, and what ``/metrics`` shows.
+        registry: Where the metrics of HTTP are counted, and what ``/metrics`` shows of this worker.
         passwords: By default with the parameters for production.
     """
     tokens = Tokens(settings.secret, clock=clock, token_bytes=token_bytes)
@@ -95,12 +97,13 @@ def make_app(
             **Posts(backend, origins).handlers(),
             **Comments().handlers(),
             **Reactions().handlers(),
+            **Cluster(backend, registry, lambda: len(sockets.connections)).handlers(),
         },
     )
     # The two that stay open. Neither is in the table: they speak other protocols than requests and answers.
     app.router.add_get("/connection/websocket", WebSocketEndpoint(sockets).handle)
     app.router.add_get("/v1/posts/{id}/events", SseEndpoint(sockets).handle)
-    _add_probes(app, backend, registry)
+    _add_probes(app, backend, sockets, Scrape(backend, registry, timer))
     site = site or Site()
     add_reference(app, version, site.title)
     Pages(site, backend, settings.public_url).add_to(app)
@@ -163,16 +166,16 @@ def _add_life(app: web.Application, revoked: Revoked, sockets: Sockets, password
     app.on_shutdown.append(shut_down)
 
 
-def _add_probes(app: web.Application, backend: Backend, registry: CollectorRegistry) -> None:
+def _add_probes(app: web.Application, backend: Backend, sockets: Sockets, scrape: Scrape) -> None:
     async def healthz(_: web.Request) -> web.Response:
         return answer({"status": "alive"})
 
     async def readyz(_: web.Request) -> web.Response:
-        failing = backend.ready()
+        failing = {"server": "shutting down"} if sockets.closing else backend.ready()
         return answer({"status": "failing" if failing else "ready", "failing": failing}, status=503 if failing else 200)
 
     async def metrics(_: web.Request) -> web.Response:
-        return web.Response(body=generate_latest(registry), headers={"Content-Type": CONTENT_TYPE_LATEST})
+        return web.Response(body=await scrape.text(), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
     app.router.add_get("/healthz", healthz)
     app.router.add_get("/readyz", readyz)

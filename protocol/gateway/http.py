@@ -174,6 +174,11 @@ async def read_body(request: web.BaseRequest, bytes_max: int, timeout_s: float) 
 
 
 def _check_who(endpoint: Endpoint, person: Person) -> None:
+    if endpoint.who == "admin":
+        # Not by account: the command line has none.
+        if person.role != "admin":
+            raise Refused("permission_denied" if person.id else "unauthorized", "for admins")
+        return
     if endpoint.who != "anyone" and not person.id:
         raise Refused("unauthorized", "sign in, or name yourself as a guest")
     if endpoint.who == "member" and person.role == "guest":

@@ -24,7 +24,7 @@ from protocol.schemas import Schemas, plain_words
 PARTS: Final = Path(__file__).parent / "reference_page"
 OPENAPI_PATH = "/v1/openapi.json"
 REFERENCE_PATH = "/docs"
-_WHO: Final = {"anyone": "anyone", "writer": "accounts and guests", "member": "accounts"}
+_WHO: Final = {"anyone": "anyone", "writer": "accounts and guests", "member": "accounts", "admin": "admins"}
 _OP: Final = {"type": "string", "minLength": 1, "maxLength": 128}
 Json = Mapping[str, Any]
 

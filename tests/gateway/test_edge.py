@@ -210,7 +210,7 @@ async def test_probes_and_metrics_are_served(site: HttpSite) -> None:
         await site.api.call("GET", "/v1/posts/12345")
     await site.api.call("GET", "/wp-login.php")
     text = (await site.api.call("GET", "/metrics")).body.decode()
-    assert 'plaudit_http_requests_total{method="GET",route="/v1/posts/{id}",status="404"} 3.0' in text
+    assert 'plaudit_http_requests_total{method="GET",route="/v1/posts/{id}",status="404",worker="test"} 3.0' in text
     assert 'route="unmatched"' in text
     assert "wp-login" not in text
     assert "plaudit_actors_resident" in text
