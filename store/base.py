@@ -185,6 +185,14 @@ class Store(Protocol):
         """Change the epoch of all streams: every cursor handed out before is foreign from now on."""
         ...
 
+    async def agree(self, settings: Mapping[str, str]) -> dict[str, str]:
+        """Put ``settings`` in force, unless a worker holds a lease; returns those in force then.
+
+        Of two who began with different ones at the same moment, both before their first lease, the one whose settings
+        are not in force finds it out by asking again once its own lease runs.
+        """
+        ...
+
     async def register(self, worker: UUID, node: str, ttl_s: float) -> None:
         """Add a live worker whose lease runs for ``ttl_s`` from now, by the store's clock."""
         ...

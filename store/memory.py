@@ -169,6 +169,7 @@ class MemoryStore:
         self._epoch = epoch
         self._epochs = 0
         self._secret = secret
+        self._settings: dict[str, str] = {}
         self._workers: dict[UUID, _Worker] = {}
         self._slots = [_Slot() for _ in range(SLOTS)]
         self._names: dict[tuple[str, str], int] = {}
@@ -204,6 +205,14 @@ class MemoryStore:
             return self._epoch
 
         return await self._call("new_epoch", work)
+
+    async def agree(self, settings: Mapping[str, str]) -> dict[str, str]:
+        def work() -> dict[str, str]:
+            if not any(worker.live and worker.lease_until >= self._clock() for worker in self._workers.values()):
+                self._settings = dict(settings)
+            return dict(self._settings)
+
+        return await self._call("agree", work)
 
     async def register(self, worker: UUID, node: str, ttl_s: float) -> None:
         def work() -> None:

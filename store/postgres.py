@@ -306,6 +306,19 @@ class PostgresStore:
         )
         return str(epoch)
 
+    async def agree(self, settings: Mapping[str, str]) -> dict[str, str]:
+        ((in_force,),) = await self._fetch(
+            """\
+WITH put AS (
+    UPDATE meta SET settings = $1
+    WHERE NOT EXISTS (SELECT FROM worker WHERE state = 'live' AND lease_until >= clock_timestamp())
+    RETURNING settings
+)
+SELECT coalesce((SELECT settings FROM put), settings) FROM meta""",
+            dict(settings),
+        )
+        return dict(in_force)
+
     async def register(self, worker: UUID, node: str, ttl_s: float) -> None:
         # Asked again after a lost reply, it finds its own row.
         await self._fetch(

@@ -67,6 +67,18 @@ async def test_a_new_epoch_is_another_one_and_stays(rig: Rig) -> None:
     assert len(epoch) <= 64
 
 
+async def test_settings_are_in_force_for_as_long_as_a_worker_holds_a_lease(rig: Rig) -> None:
+    assert await rig.store.agree({"a": "1"}) == {"a": "1"}
+    assert await rig.store.agree({"a": "2"}) == {"a": "2"}
+    worker = uuid4()
+    await rig.store.register(worker, "node", 60.0)
+    assert await rig.other.agree({"a": "3", "b": "4"}) == {"a": "2"}
+    await rig.store.retire(worker)
+    assert await rig.other.agree({"a": "3", "b": "4"}) == {"a": "3", "b": "4"}
+    await rig.store.register(uuid4(), "node", -1.0)
+    assert await rig.store.agree({}) == {}
+
+
 # -- leases
 
 
