@@ -107,7 +107,7 @@ class EmbeddedRedis:
                 self._end_leftover()
                 self._socket = opening.enter_context(self._short_path())
                 self._log = opening.enter_context(self.log_path.open("wb"))
-                self._program = await asyncio.to_thread(_program)
+                self._program = await asyncio.to_thread(program)
                 self._process = await self._start()
             except OSError as error:
                 raise EmbeddedRedisError(f"cannot use data directory {self.data_dir}: {error.strerror}") from error
@@ -249,7 +249,7 @@ def _locked(data_dir: Path) -> Iterator[None]:
         yield
 
 
-def _program() -> str:
+def program() -> str:
     """The first server that is new enough.
 
     Raises:

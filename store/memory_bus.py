@@ -80,7 +80,7 @@ class Broker:
 
     def _receivers(self, inbox: str) -> Iterator["MemoryBus"]:
         for bus in self._buses.values():
-            if bus.context is not None and inbox in (EVERYONE, bus.inbox):
+            if bus.down() is None and inbox in (EVERYONE, bus.inbox):
                 yield bus
 
     def _schedule(self, path: _Path, receiver: "MemoryBus", delay_s: float, frame: _Frame) -> None:

@@ -333,6 +333,8 @@ def _reason(error: BaseException, url: str) -> str:
     said = " ".join(str(error).split())[:REASON_CHARACTERS_MAX]
     place = _place(url)
     match error:
+        case AuthenticationError(status_code="NOAUTH"):
+            return f"Redis at {place} wants a login"
         case AuthenticationError() | AuthorizationError():
             return f"Redis at {place} refuses the login: {said}"
         case RedisTimeoutError() | TimeoutError():

@@ -1,4 +1,4 @@
-"""What tests of several parts share: one embedded Postgres for the whole run."""
+"""What tests of several parts share: one embedded Postgres and one embedded Redis for the whole run."""
 
 import socket
 import tempfile
@@ -9,6 +9,7 @@ import pytest
 import pytest_asyncio
 
 from store.embedded import EmbeddedPostgres
+from store.embedded_redis import EmbeddedRedis
 from tests.processes import Served, serving
 from tests.site import SETTINGS
 
@@ -19,6 +20,14 @@ async def postgres_url() -> AsyncIterator[str]:
     with tempfile.TemporaryDirectory(prefix="plaudit-test-") as directory:
         async with EmbeddedPostgres(Path(directory) / "data") as postgres:
             yield postgres.url
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def redis_url() -> AsyncIterator[str]:
+    """A real Redis, started when the first test asks for it."""
+    with tempfile.TemporaryDirectory(prefix="plaudit-test-") as directory:
+        async with EmbeddedRedis(Path(directory) / "data") as redis:
+            yield redis.url
 
 
 @pytest.fixture(scope="session")
