@@ -14,7 +14,7 @@ from msgspec.structs import fields
 
 from actors.policy import Policy
 from protocol.gateway.options import Options, Parser, SettingsError, flag
-from protocol.gateway.settings import GatewaySettings, Rate
+from protocol.gateway.settings import TICKET_TTL_S, GatewaySettings, Rate
 
 VERSION: Final = "0.1.0"
 COMMANDS: Final = ("import", "role", "password", "new-epoch")
@@ -160,6 +160,9 @@ def _contradictions(settings: Settings) -> Iterator[str]:
     yield from _malformed(settings)
     if gateway.host_jwt_secret is not None and gateway.host_jwks_url is not None:
         yield "--host-jwt-secret and --host-jwks-url exclude each other"
+    if policy.operation_ttl_s < TICKET_TTL_S:
+        # That a ticket is used up is remembered as an operation.
+        yield f"--operation-ttl must be at least {TICKET_TTL_S}"
     if gateway.access_ttl_s >= gateway.refresh_ttl_s:
         yield "--access-ttl must be less than --refresh-ttl"
 

@@ -34,6 +34,7 @@ from protocol.accounts import (
     OpenSession,
     ReadAccount,
     ReadCredentials,
+    RedeemTicket,
     RotateSession,
     SessionState,
     SyncHostAccount,
@@ -120,6 +121,9 @@ class UserActor:
                 return self._rotate_session(command, now_ms)
             case EndSession():
                 return self._end_session(command, now_ms)
+            case RedeemTicket():
+                self._active()
+                return Decision(answer=Ack)
             case RingAlarm(name="erase"):
                 return self._erase(now_ms)
             case RingAlarm():

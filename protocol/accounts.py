@@ -126,3 +126,13 @@ class AccountView(View, frozen=True):
     kind: Literal["member", "host", "guest"]
     email: str | None
     created_at: str
+
+
+class RedeemTicket(UserCommand, frozen=True, kw_only=True):
+    """Use a ticket up. Its operation id names the ticket, and ``attempt`` is new each time: so the second is refused.
+
+    What was used up is a row of the commit like every operation: that holds for all workers and any crash.
+    """
+
+    method = "ticket.redeem"
+    attempt: str

@@ -150,6 +150,7 @@ def test_a_value_is_the_same_by_flag_by_variable_and_by_file(
         (["--secret", "short"], {}, "--secret must have at least 32 characters"),
         (["--host-jwt-secret", "short"], {}, "--host-jwt-secret must have at least 32 characters"),
         (["--host-jwt-secret", SECRET, "--host-jwks-url", "https://a.org"], {}, "exclude each other"),
+        (["--operation-ttl", "59"], {}, "--operation-ttl must be at least 60"),
         (["--access-ttl", "5184000"], {}, "--access-ttl must be less than --refresh-ttl"),
         (["--reaction-kinds", "like,Big Smile"], {}, "Big Smile cannot be the name of one"),
         (["--reaction-kinds", "applause"], {}, "applause cannot be the name of one"),

@@ -251,7 +251,7 @@ class Accounts:
 
     async def _signed_in(self, account: AccountView) -> requests.SignedIn:
         command = OpenSession(
-            account=int(account.id), session=self._tokens.new_session(), ttl_ms=self._session_ttl_ms(account)
+            account=int(account.id), session=self._tokens.new_id(), ttl_ms=self._session_ttl_ms(account)
         )
         return self._pair(account, await self._ask(command))
 

@@ -62,7 +62,7 @@ def make_app(
     passwords = passwords or Passwords()
     hosts = _hosts(backend, settings, clock, timer)
     revoked = Revoked(backend, clock, settings.access_ttl_s)
-    authentication = Authentication(tokens, revoked, hosts)
+    authentication = Authentication(backend, tokens, revoked, hosts)
     sockets = Sockets(
         backend,
         authentication,

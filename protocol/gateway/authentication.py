@@ -2,7 +2,9 @@
 
 from msgspec.structs import replace
 
+from protocol.accounts import RedeemTicket
 from protocol.errors import Refused
+from protocol.gateway.backend import Backend
 from protocol.gateway.hosts import HostUsers
 from protocol.gateway.identity import Identity, Visitor
 from protocol.gateway.revoked import Revoked
@@ -15,7 +17,8 @@ HOST_SESSION = "host:"
 class Authentication:
     """See ``Authenticator``."""
 
-    def __init__(self, tokens: Tokens, revoked: Revoked, hosts: HostUsers | None) -> None:
+    def __init__(self, backend: Backend, tokens: Tokens, revoked: Revoked, hosts: HostUsers | None) -> None:
+        self._backend = backend
         self._tokens = tokens
         self._revoked = revoked
         self._hosts = hosts
@@ -34,7 +37,17 @@ class Authentication:
     async def redeem(self, ticket: str, visitor: Visitor) -> Identity:
         if len(ticket) > TOKEN_CHARS_MAX:
             raise Refused("unauthorized", "the ticket is too long")
-        return self._live(self._tokens.redeem(ticket))
+        id, identity = self._tokens.read_ticket(ticket)
+        account = identity.person.id
+        command = RedeemTicket(account=account, attempt=self._tokens.new_id())
+        try:
+            # It begins with a blank, as no operation id of a client's does.
+            await self._backend.ask(f"user:{account}", command, identity.person, f" {id}")
+        except Refused as refusal:
+            used = refusal.code == "operation_reused"
+            reason = "the ticket was used before" if used else "the account was deleted"
+            raise Refused("unauthorized", reason) from None
+        return self._live(identity)
 
     async def _host_identity(self, hosts: HostUsers, token: str) -> Identity:
         person, claims = await hosts.authenticate(token)

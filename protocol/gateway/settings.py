@@ -2,6 +2,9 @@
 
 from msgspec import Struct
 
+TICKET_TTL_S = 60
+"""For so long a ticket is good."""
+
 
 class Rate(Struct, frozen=True):
     """A token bucket: ``per_s`` tokens a second on average, ``burst`` at once."""

@@ -17,14 +17,13 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from protocol.commands import ANONYMOUS, Person
-from protocol.errors import Overloaded, Refused
+from protocol.errors import Refused
 from protocol.gateway.identity import Identity, Visitor
+from protocol.gateway.settings import TICKET_TTL_S
 
 TOKEN_CHARS_MAX = 8_192
 ACCESS_TYPE = "plaudit-access"
 TICKET_TYPE = "plaudit-ticket"
-TICKET_TTL_S = 60
-TICKETS_REMEMBERED_MAX = 100_000
 
 _SIGNATURE_ONLY: Final[jwt.types.Options] = {
     "verify_signature": True,
@@ -61,6 +60,13 @@ class Refresh(NamedTuple):
     generation: int
 
 
+class Ticket(NamedTuple):
+    """What a genuine ticket says."""
+
+    id: str
+    identity: Identity
+
+
 class Tokens:
     """Signs and verifies. ``clock`` gives Unix seconds, ``token_bytes`` so many random bytes."""
 
@@ -68,9 +74,9 @@ class Tokens:
         self._keys = {kind: derived_key(secret, kind) for kind in (ACCESS_TYPE, TICKET_TYPE, "refresh", "viewer")}
         self._clock = clock
         self._token_bytes = token_bytes
-        self._redeemed: dict[str, float] = {}
 
-    def new_session(self) -> str:
+    def new_id(self) -> str:
+        """Text that nobody can guess."""
         return _text(self._token_bytes(16))
 
     # -- access tokens
@@ -93,29 +99,17 @@ class Tokens:
         now = int(self._clock())
         claims = replace(
             self._claims(identity.person, identity.session, now, now + TICKET_TTL_S),
-            jti=_text(self._token_bytes(16)),
+            jti=self.new_id(),
             session_exp=identity.expires_at_s,
         )
         return self._sign(TICKET_TYPE, claims), claims.exp
 
-    def redeem(self, ticket: str) -> Identity:
-        """Who a ticket was made for; the second time it is refused. Raises ``Refused``, ``Overloaded``."""
-        claims = self._verify(TICKET_TYPE, ticket)
-        if claims.jti is None or claims.jti in self._redeemed:
-            raise Refused("unauthorized", "the ticket was used before")
-        self._remember(claims.jti, claims.exp)
-        return Identity(self._person(claims), claims.sid, claims.session_exp)
-
-    def _remember(self, jti: str, exp: float) -> None:
-        now = self._clock()
-        # All tickets live equally long, so the first are the oldest.
-        for known, known_exp in list(self._redeemed.items()):
-            if known_exp > now:
-                break
-            del self._redeemed[known]
-        if len(self._redeemed) >= TICKETS_REMEMBERED_MAX:
-            raise Overloaded("too many tickets in use", retry_after_s=TICKET_TTL_S / 4)
-        self._redeemed[jti] = exp
+    def read_ticket(self, token: str) -> Ticket:
+        """Who a ticket was made for; that it is used once is for the caller to see to. Raises ``Refused``."""
+        claims = self._verify(TICKET_TYPE, token)
+        if claims.jti is None:
+            raise Refused("unauthorized", "not a ticket of this server")
+        return Ticket(claims.jti, Identity(self._person(claims), claims.sid, claims.session_exp))
 
     # -- refresh tokens
 

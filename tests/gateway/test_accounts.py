@@ -1,6 +1,7 @@
 """Accounts, sessions, guests and tickets over HTTP."""
 
 import asyncio
+import time
 
 import aiohttp
 import msgspec
@@ -9,6 +10,7 @@ import pytest
 from protocol.accounts import REFRESH_GRACE_MS
 from protocol.errors import FORCED
 from protocol.requests import SignedIn
+from store.memory import MemoryStore
 from store.rows import AccountRow, SessionRow
 from tests.gateway.http_site import HOST_SECRET, PASSWORD, Answer, Api, HttpSite, host_token, http_site
 
@@ -269,6 +271,39 @@ async def test_a_ticket_is_made_for_who_is_signed_in(api: Api) -> None:
     # A ticket is for a query: as a token it is nothing.
     assert (await api.call("GET", "/v1/me", token=answer.json["ticket"])).code == "unauthorized"
     assert (await api.call("POST", "/v1/tickets")).code == "unauthorized"
+
+
+async def listened(url: str, post: str, ticket: str) -> int:
+    """The status of an event stream that is asked for with a ticket."""
+    events = f"{url}/v1/posts/{post}/events?ticket={ticket}"
+    async with aiohttp.ClientSession() as client, client.get(events) as response:
+        return response.status
+
+
+async def test_a_ticket_is_good_once_also_after_a_crash_and_on_another_worker() -> None:
+    store = MemoryStore(time.time)
+    async with http_site(store=store) as site:
+        ada = await site.api.member("ada")
+        post = (await site.api.post(ada.access_token))["id"]
+        used, later = [
+            (await site.api.call("POST", "/v1/tickets", token=ada.access_token)).json["ticket"] for _ in range(2)
+        ]
+        statuses = await asyncio.gather(*(listened(site.api.url, post, used) for _ in range(3)))
+        assert sorted(statuses) == [200, 401, 401]
+    # What a worker had in memory is gone.
+    async with http_site(store=store) as site:
+        assert await listened(site.api.url, post, used) == 401
+        assert await listened(site.api.url, post, later) == 200
+
+
+async def test_a_ticket_of_a_deleted_account_is_refused() -> None:
+    store = MemoryStore(time.time)
+    async with http_site(store=store) as site:
+        ada, bob = await site.api.member(), await site.api.member()
+        post = (await site.api.post(bob.access_token))["id"]
+        ticket = (await site.api.call("POST", "/v1/tickets", token=ada.access_token)).json["ticket"]
+        assert (await site.api.call("DELETE", "/v1/me", token=ada.access_token)).status == 204
+        assert await listened(site.api.url, post, ticket) == 401
 
 
 # -- the host site's users
