@@ -1,7 +1,7 @@
 """A network that fails on request: it stands before Postgres or Redis, and holds, delays, cuts or refuses what passes.
 
-What is held or delayed stays in order, and arrives even if its sender is cut off meanwhile: so a statement may run after
-its caller has given up.
+What is held or delayed stays in order, and arrives even if its sender is cut off meanwhile: so a statement may run
+after its caller has given up.
 """
 
 import asyncio
@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 from types import TracebackType
 from typing import Final, Literal, Self
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, unquote, urlsplit
 
 Way = Literal["requests", "replies"]
 BOTH: Final[tuple[Way, ...]] = ("requests", "replies")
@@ -116,7 +116,7 @@ class Proxy:
     @property
     def _socket(self) -> str:
         if self._target.scheme == "unix":
-            return self._target.path
+            return unquote(self._target.path)
         return f"{parse_qs(self._target.query)['host'][0]}/.s.PGSQL.5432"
 
 
