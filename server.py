@@ -46,20 +46,23 @@ from protocol.errors import DomainError
 from protocol.gateway.app import make_app
 from protocol.gateway.importing import import_wordpress, progress_bar, report_table, survey
 from protocol.gateway.options import SettingsError
+from protocol.gateway.overview import ClusterUnreachable, fetch_cluster, overview
 from protocol.gateway.pages import Site
 from protocol.gateway.passwords import Passwords
 from protocol.gateway.runner import Runner
 from protocol.gateway.settings import GatewaySettings
+from protocol.gateway.tokens import Tokens
 from protocol.wordpress import BrokenExport
 from settings import VERSION, ServerSettings, Settings, read_settings
 from store.base import Store, StoreMismatch, StoreUnavailable
-from store.embedded import EmbeddedError, EmbeddedPostgres
+from store.embedded import EmbeddedError, EmbeddedPostgres, running_url
 from store.postgres import migrate, open_postgres
 
 HANDLERS_TIMEOUT_S: Final = 1.0
 """For so long requests under way may go on when the server stops."""
 STOP_TIMEOUT_S: Final = 4.8
 """Everything has ended by then, or is ended: within the 5 s that are promised."""
+CLUSTER_TOKEN_TTL_S: Final = 60
 BACKLOG: Final = 1024
 GARBAGE_THRESHOLDS: Final = (10_000, 50, 100)
 """The actors' state is many objects that live long and form no cycles; looked through as often as Python would by
@@ -180,16 +183,20 @@ async def serve(settings: Settings, _: argparse.Namespace) -> None:
 
 
 def announce(settings: Settings, listener: socket.socket) -> None:
-    host, port = listener.getsockname()[:2]
-    # Nobody can open the address that stands for all.
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
-    url = settings.gateway.public_url or f"http://{f'[{host}]' if ':' in host else host}:{port}"
+    url = settings.gateway.public_url or local_url(*listener.getsockname()[:2])
     data = settings.server.data_dir.absolute() if settings.server.database_url is None else "the configured database"
     console = Console(highlight=False, soft_wrap=True)
     console.print(f"[bold]Plaudit {VERSION}[/] is ready; Ctrl-C ends it.", markup=True)
     console.print(f"  the blog             {url.rstrip('/')}/")
     console.print(f"  the API reference    {url.rstrip('/')}/docs")
     console.print(f"  the data             {data}")
+
+
+def local_url(host: str, port: int) -> str:
+    """Where a server that listens there is reached from this machine."""
+    # Nobody can open the address that stands for all.
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}"
 
 
 async def import_posts(settings: Settings, arguments: argparse.Namespace) -> None:
@@ -252,6 +259,24 @@ async def change_epoch(settings: Settings, _: argparse.Namespace) -> None:
     print("every client will reload what it has")
 
 
+async def show_cluster(settings: Settings, arguments: argparse.Namespace) -> None:
+    """Ask a worker, as an admin: who knows the secret may sign for one."""
+    secret = settings.gateway.secret or await secret_of_database(settings.server)
+    tokens = Tokens(secret, clock=time.time, token_bytes=secrets.token_bytes)
+    token, _ = tokens.access(SYSTEM, "command line", CLUSTER_TOKEN_TTL_S)
+    view = await fetch_cluster(arguments.url or local_url(settings.server.host, settings.server.port), token)
+    if arguments.json:
+        print(msgspec.json.format(msgspec.json.encode(view)).decode())
+    else:
+        Console(highlight=False).print(overview(view))
+
+
+async def secret_of_database(settings: ServerSettings) -> bytes:
+    """Of the database that is configured, or that the running server embeds."""
+    async with open_postgres(settings.database_url or running_url(settings.data_dir), pool_size=1) as store:
+        return (await store.meta()).secret
+
+
 @asynccontextmanager
 async def node_alone(settings: Settings) -> AsyncIterator[Node]:
     """The actors without a gateway before them."""
@@ -287,6 +312,7 @@ WORKS: Final[Mapping[str | None, Work]] = MappingProxyType(
         "role": change_role,
         "password": change_password,
         "new-epoch": change_epoch,
+        "cluster": show_cluster,
     }
 )
 
@@ -335,7 +361,7 @@ def main(argv: Sequence[str], environ: Mapping[str, str]) -> int:
         return 0 if arguments.command is None else 130
     except OwnedByAnother:
         return complain("another Plaudit serves this database")
-    except (StartError, EmbeddedError, StoreMismatch, StoreUnavailable, DomainError) as error:
+    except (StartError, ClusterUnreachable, EmbeddedError, StoreMismatch, StoreUnavailable, DomainError) as error:
         return complain(error)
     return 0
 

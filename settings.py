@@ -17,7 +17,7 @@ from protocol.gateway.options import Options, Parser, SettingsError, flag
 from protocol.gateway.settings import TICKET_TTL_S, GatewaySettings, Rate
 
 VERSION: Final = "0.1.0"
-COMMANDS: Final = ("import", "role", "password", "new-epoch")
+COMMANDS: Final = ("import", "role", "password", "new-epoch", "cluster")
 """Without one: serve."""
 MAY_BE_ZERO: Final = ("port", "edit_window_s")
 SECRET_BYTES_MIN: Final = 32
@@ -92,7 +92,7 @@ def read_settings(argv: Sequence[str], environ: Mapping[str, str]) -> tuple[Sett
         SettingsError: Something is misspelt, is of another type, or does not go with the rest.
     """
     options = Options({"the server": ServerSettings, "clients": GatewaySettings, "the site's rules": Policy}, HELP)
-    also = ("--help", "--version", "--dry-run", "--author")
+    also = ("--help", "--version", "--dry-run", "--author", "--json", "--url")
     arguments = options.parse(_parser(options), argv, also=also, commands=COMMANDS)
     values = {"secret": b"", **options.values(arguments, environ)}
 
@@ -111,7 +111,7 @@ def _parser(options: Options) -> argparse.ArgumentParser:
         usage="%(prog)s [COMMAND] [OPTIONS]",
         description="Live comments and reactions. Without a command: serve.",
         epilog="A flag counts before the variable that is named with it, and that before the file, where an option is"
-        " called as its flag without the dashes. The commands want the server stopped.",
+        " called as its flag without the dashes. The commands want the server stopped, but for cluster.",
     )
     options.add_to(parser)
     parser.add_argument("--version", action="version", version=f"Plaudit {VERSION}")
@@ -143,6 +143,13 @@ def _parser(options: Options) -> argparse.ArgumentParser:
         usage="server.py new-epoch [OPTIONS]",
         help="after a restored backup: let every client reload what it has",
     )
+    cluster = commands.add_parser(
+        "cluster",
+        usage="server.py cluster [--json] [--url URL] [OPTIONS]",
+        help="show the workers, leases, slots, busiest actors and the bus of a running server",
+    )
+    cluster.add_argument("--json", action="store_true", help="for programs: as GET /v1/cluster answers it")
+    cluster.add_argument("--url", metavar="URL", help="where a worker listens; by default at --host and --port")
     for command in commands.choices.values():
         options.add_to(command)
     return parser

@@ -109,7 +109,7 @@ class EmbeddedPostgres:
     @property
     def url(self) -> str:
         """Where to connect, as a libpq URL; the role owns the database and is no superuser."""
-        return f"postgresql://{ROLE}@/{DATABASE}?host={quote(str(self._socket_directory), safe='/')}"
+        return _url(str(self._socket_directory))
 
     async def ended(self) -> str:
         """Wait for Postgres to end by itself, which it never should; returns why, as one line."""
@@ -321,6 +321,25 @@ class EmbeddedPostgres:
             log.seek(self._log_start)
             reason = _reason(log.read(LOG_BYTES_MAX))
         return f"{what}: {reason or 'it did not say why'} (see {self.log_path})"
+
+
+def running_url(data_dir: Path) -> str:
+    """Where to connect to the Postgres that another process runs in ``data_dir``.
+
+    Raises:
+        EmbeddedError: None runs there, or it may not be looked at.
+    """
+    try:
+        lines = (data_dir.absolute() / "postgres" / "postmaster.pid").read_text().splitlines()
+        return _url(lines[PID_FILE_SOCKET_LINE])
+    except (FileNotFoundError, NotADirectoryError, IndexError):
+        raise EmbeddedError(f"no server runs on data directory {data_dir}") from None
+    except OSError as error:
+        raise EmbeddedError(f"cannot use data directory {data_dir}: {error.strerror}") from error
+
+
+def _url(socket_directory: str) -> str:
+    return f"postgresql://{ROLE}@/{DATABASE}?host={quote(socket_directory, safe='/')}"
 
 
 def _make_directory(path: Path) -> None:

@@ -1,0 +1,70 @@
+"""``server.py cluster``: what it says of a server that runs, and of one that does not."""
+
+import asyncio
+import sys
+from asyncio.subprocess import PIPE
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import aiohttp
+import msgspec
+
+from protocol.cluster import ClusterView
+from tests.processes import ROOT, serving
+
+SECRET = "a secret of thirty-two characters"
+
+
+async def cluster(*arguments: str) -> tuple[int | None, str, str]:
+    """The status of the command, what it said, what it complained of."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "server.py", "cluster", *arguments, cwd=ROOT, stdout=PIPE, stderr=PIPE,
+    )  # fmt: skip
+    said, complained = await process.communicate()
+    return process.returncode, said.decode(), complained.decode()
+
+
+async def complaint(*arguments: str) -> str:
+    status, said, complained = await cluster(*arguments)
+    assert (status, said, complained.count("\n")) == (2, "", 1), complained
+    return complained
+
+
+async def test_the_command_shows_a_running_server_on_its_embedded_database() -> None:
+    with TemporaryDirectory(prefix="pl-") as directory:
+        data = f"{directory}/data"
+        async with serving("server.py", "--port", "0", "--data-dir", data) as served, aiohttp.ClientSession() as client:
+            account = {"handle": "ada", "password": "correct horse"}
+            async with client.post(f"{served.url}/v1/accounts", json=account) as response:
+                assert response.status == 201
+            where = ("--data-dir", data, "--port", str(served.port))
+
+            status, said, complained = await cluster("--json", *where)
+            assert (status, complained) == (0, "")
+            view = msgspec.json.decode(said, type=ClusterView)
+            [worker] = view.workers
+            assert (worker.state, worker.slots, worker.failing) == ("ready", 256, {})
+            assert worker.lease_s is not None
+            assert 0 < worker.lease_s <= 3
+            assert view.slots_without_owner == []
+
+            status, said, _ = await cluster("--data-dir", data, "--url", served.url)
+            assert status == 0
+            assert "ready" in said
+            assert "Every slot has an owner." in said
+
+            assert "another secret" in await complaint("--secret", SECRET, *where)
+            assert "no server answers at http://127.0.0.1:1 " in await complaint("--data-dir", data, "--port", "1")
+        assert "no server runs on data directory" in await complaint(*where)
+        assert sorted(path.name for path in Path(directory).iterdir()) == ["data"]
+
+
+async def test_with_a_secret_of_its_own_the_command_needs_no_database() -> None:
+    with TemporaryDirectory(prefix="pl-") as directory:
+        options = ("--secret", SECRET, "--data-dir", f"{directory}/data")
+        async with serving("server.py", "--port", "0", *options) as served:
+            status, said, _ = await cluster(
+                "--secret", SECRET, "--data-dir", f"{directory}/other", "--url", f"{served.url}/"
+            )
+            assert (status, "ready" in said) == (0, True)
+        assert not Path(directory, "other").exists()
