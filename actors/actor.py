@@ -10,6 +10,7 @@ from typing import Any, Protocol
 from msgspec import Struct
 
 from protocol.commands import Command, Person
+from protocol.views import CountersChanged, PostView
 from store.base import Author, WrittenComment
 from store.rows import AccountRow, CommentRow, PostRow, PostViewsRow, ReactionRow, Row, SessionRow
 
@@ -129,25 +130,28 @@ class RingAlarm(Command, frozen=True, kw_only=True):
 
 
 class ReadHead(Command, frozen=True, kw_only=True):
-    """Where the stream stands; refused to who may not read it. Answers the head's offset."""
+    """Where the stream stands: the head's offset. Refused to who may not read it."""
 
     method = "head"
     writes = False
+    answers = int
 
 
 class ShowPost(Command, frozen=True, kw_only=True):
-    """The post as its stream shows it, also a draft or a deleted one. Answers ``PostView``."""
+    """The post as its stream shows it, also a draft or a deleted one."""
 
     method = "show"
     writes = False
+    answers = PostView
 
 
-class CountReactions(Command, frozen=True, kw_only=True):
-    """Reactions of the ``comments``, by id. For those who were away; asked in nobody's name."""
+class ReadCounters(Command, frozen=True, kw_only=True):
+    """The counters of the post, with the reactions of the ``comments``. Asked in nobody's name."""
 
-    method = "reactions"
+    method = "counters"
     writes = False
-    comments: tuple[int, ...]
+    answers = CountersChanged
+    comments: tuple[int, ...] = ()
 
 
 class Actor(Protocol):

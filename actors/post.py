@@ -11,12 +11,12 @@ from msgspec.structs import replace
 from actors import commenting, reacting, reading
 from actors.actor import (
     CommentSaved,
-    CountReactions,
     Decision,
     Event,
     Need,
     PostSaved,
     Publication,
+    ReadCounters,
     ReadHead,
     RingAlarm,
     ShowPost,
@@ -80,8 +80,8 @@ class PostActor(PostState):
                 return Decision(answer=lambda: self.post_view(ANONYMOUS))
             case ShowPost():
                 raise Refused("post_not_found")
-            case CountReactions():
-                return Decision(answer=lambda: self.numbers(command.comments).of_comments)
+            case ReadCounters():
+                return Decision(answer=lambda: self.counters_changed(command.comments))
             case ReadPost():
                 return reading.post(self, by)
             case ReadComments():

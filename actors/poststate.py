@@ -22,7 +22,7 @@ from actors.viewers import Sample, Viewers
 from protocol.commands import Person
 from protocol.cursor import Cursor
 from protocol.errors import Refused
-from protocol.views import Counters, PostView
+from protocol.views import Counters, CountersChanged, PostView
 from store.base import Author, LoadedPost, WrittenComment
 from store.rows import CommentRow, PostRow, PostStateRow, PostViewsRow, ReactionRow
 
@@ -242,6 +242,11 @@ class PostState:
             applause=self.applause.total,
             of_comments={str(id): self.tallies.counts(id) for id in touched},
         )
+
+    def counters_changed(self, touched: Sequence[int]) -> CountersChanged:
+        """The message that shows the counters as of now, with the reactions of the comments ``touched``."""
+        of_comments = {str(id): self.tallies.counts(id) for id in touched}
+        return CountersChanged(version=self.version, counters=self.counters(), comments=of_comments)
 
     def views(self) -> tuple[int, int]:
         """(views, distinct viewers), volatile."""

@@ -15,96 +15,6 @@ REFRESH_GRACE_MS = 30_000
 """For so long the token before the current one gets the current one again: a lost answer must not sign the user out."""
 
 
-class UserCommand(Command, frozen=True, kw_only=True):
-    account: int
-
-
-class CreateAccount(UserCommand, frozen=True, kw_only=True):
-    """Make the account of an id that its names were claimed for; refuses ``already_exists`` if it is made already."""
-
-    method = "account.create"
-    kind: Literal["member", "host", "guest"]
-    handle: str
-    name: str
-    email: str | None = None
-    url: str | None = None
-    password_hash: str | None = None
-    role: Literal["guest", "member", "author", "moderator", "admin"] = "member"
-
-
-class SyncHostAccount(UserCommand, frozen=True, kw_only=True):
-    """Create or bring up to date the account of a host site's user. Answers ``AccountView``."""
-
-    method = "account.sync"
-    handle: str
-    name: str
-    email: str | None = None
-    url: str | None = None
-    role: Literal["member", "author", "moderator", "admin"] = "member"
-
-
-class ReadAccount(UserCommand, frozen=True, kw_only=True):
-    """Answers ``AccountView``; refuses ``account_not_found`` also when it is deleted."""
-
-    method = "account.get"
-    writes = False
-
-
-class ReadCredentials(UserCommand, frozen=True, kw_only=True):
-    """Answers ``Credentials``."""
-
-    method = "account.credentials"
-    writes = False
-
-
-class EditAccount(UserCommand, frozen=True, kw_only=True):
-    """Change what is given. Answers ``AccountView``."""
-
-    method = "account.edit"
-    name: str | None = None
-    url: str | None = None
-    """Empty: take it away."""
-    role: Literal["member", "author", "moderator", "admin"] | None = None
-    password_hash: str | None = None
-    end_sessions: bool = False
-    """Sign out everywhere: somebody else may have the old password."""
-
-
-class DeleteAccount(UserCommand, frozen=True, kw_only=True):
-    """End the account and its sessions; its comments become tombstones or anonymous, by configuration, soon after."""
-
-    method = "account.delete"
-
-
-class OpenSession(UserCommand, frozen=True, kw_only=True):
-    """Answers ``SessionState`` with generation 0."""
-
-    method = "session.open"
-    session: str
-    """A new random id, chosen by the gateway."""
-    ttl_ms: int
-
-
-class RotateSession(UserCommand, frozen=True, kw_only=True):
-    """Exchange the refresh token of ``generation`` for its successor. Answers ``SessionState``.
-
-    The current generation is advanced. The one before it gets the present one for 30 s. Any other is a stolen token:
-    the session is revoked, and ``session_ended`` refused.
-    """
-
-    method = "session.rotate"
-    session: str
-    generation: int
-    ttl_ms: int
-
-
-class EndSession(UserCommand, frozen=True, kw_only=True):
-    """Sign out; a no-op on a session that has ended."""
-
-    method = "session.end"
-    session: str
-
-
 class SessionState(Struct, frozen=True):
     session: str
     generation: int
@@ -126,6 +36,105 @@ class AccountView(View, frozen=True):
     kind: Literal["member", "host", "guest"]
     email: str | None
     created_at: str
+
+
+class UserCommand(Command, frozen=True, kw_only=True):
+    account: int
+
+
+class CreateAccount(UserCommand, frozen=True, kw_only=True):
+    """Make the account of an id that its names were claimed for; refuses ``already_exists`` if it is made already."""
+
+    method = "account.create"
+    answers = AccountView
+    kind: Literal["member", "host", "guest"]
+    handle: str
+    name: str
+    email: str | None = None
+    url: str | None = None
+    password_hash: str | None = None
+    role: Literal["guest", "member", "author", "moderator", "admin"] = "member"
+
+
+class SyncHostAccount(UserCommand, frozen=True, kw_only=True):
+    """Create or bring up to date the account of a host site's user."""
+
+    method = "account.sync"
+    repeatable = True
+    answers = AccountView
+    handle: str
+    name: str
+    email: str | None = None
+    url: str | None = None
+    role: Literal["member", "author", "moderator", "admin"] = "member"
+
+
+class ReadAccount(UserCommand, frozen=True, kw_only=True):
+    """Refuses ``account_not_found`` also when it is deleted."""
+
+    method = "account.get"
+    writes = False
+    answers = AccountView
+
+
+class ReadCredentials(UserCommand, frozen=True, kw_only=True):
+    method = "account.credentials"
+    writes = False
+    answers = Credentials
+
+
+class EditAccount(UserCommand, frozen=True, kw_only=True):
+    """Change what is given."""
+
+    method = "account.edit"
+    repeatable = True
+    answers = AccountView
+    name: str | None = None
+    url: str | None = None
+    """Empty: take it away."""
+    role: Literal["member", "author", "moderator", "admin"] | None = None
+    password_hash: str | None = None
+    end_sessions: bool = False
+    """Sign out everywhere: somebody else may have the old password."""
+
+
+class DeleteAccount(UserCommand, frozen=True, kw_only=True):
+    """End the account and its sessions; its comments become tombstones or anonymous, by configuration, soon after."""
+
+    method = "account.delete"
+
+
+class OpenSession(UserCommand, frozen=True, kw_only=True):
+    """Begin with generation 0."""
+
+    method = "session.open"
+    answers = SessionState
+    session: str
+    """A new random id, chosen by the gateway."""
+    ttl_ms: int
+
+
+class RotateSession(UserCommand, frozen=True, kw_only=True):
+    """Exchange the refresh token of ``generation`` for its successor.
+
+    The current generation is advanced. The one before it gets the present one for 30 s. Any other is a stolen token:
+    the session is revoked, and ``session_ended`` refused.
+    """
+
+    method = "session.rotate"
+    repeatable = True
+    answers = SessionState
+    session: str
+    generation: int
+    ttl_ms: int
+
+
+class EndSession(UserCommand, frozen=True, kw_only=True):
+    """Sign out; a no-op on a session that has ended."""
+
+    method = "session.end"
+    repeatable = True
+    session: str
 
 
 class RedeemTicket(UserCommand, frozen=True, kw_only=True):

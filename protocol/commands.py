@@ -5,9 +5,11 @@ vouches for. Ids are decimal strings on the wire. Texts are normalised and check
 is asked.
 """
 
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
-from msgspec import Meta, Struct
+from msgspec import Meta, Raw, Struct
+
+from protocol.views import Ack, CommentPage, PostView
 
 Id = Annotated[str, Meta(pattern="^[1-9][0-9]{0,18}$", description="A decimal id, as a string.")]
 OperationId = Annotated[
@@ -46,6 +48,10 @@ class Command(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=Tru
     method: ClassVar[str] = ""
     writes: ClassVar[bool] = True
     """Whether it can change what is stored; only such a command takes an operation id."""
+    repeatable: ClassVar[bool] = False
+    """Whether a write may be done twice, since the second time changes nothing and answers the same."""
+    answers: ClassVar[Any] = Ack
+    """The type of the answer."""
 
 
 class PostCommand(Command, frozen=True, kw_only=True):
@@ -111,6 +117,7 @@ class ImportComment(PostCommand, frozen=True, kw_only=True):
     """A comment from elsewhere, with its own time and author; not reachable from the wire. Idempotent by ``source``."""
 
     method = "comment.import"
+    repeatable = True
     source: str
     body: str
     created_at: int
@@ -122,6 +129,7 @@ class ImportComment(PostCommand, frozen=True, kw_only=True):
 
 class EditComment(PostCommand, frozen=True, kw_only=True):
     method = "comment.edit"
+    repeatable = True
     comment: Id
     body: str
 
@@ -130,6 +138,7 @@ class DeleteComment(PostCommand, frozen=True, kw_only=True):
     """Leave a tombstone; the replies stay. Deleting one's deleted comment again is a no-op."""
 
     method = "comment.delete"
+    repeatable = True
     comment: Id
 
 
@@ -137,6 +146,7 @@ class ApproveComment(PostCommand, frozen=True, kw_only=True):
     """Show a held comment. For moderators and the post's author."""
 
     method = "comment.approve"
+    repeatable = True
     comment: Id
 
 
@@ -144,6 +154,7 @@ class EraseComments(PostCommand, frozen=True, kw_only=True):
     """Between actors: an account is gone. Take its name, and with ``words`` the text too, out of these comments."""
 
     method = "comment.erase"
+    repeatable = True
     account: int
     comments: list[int]
     words: bool
@@ -156,6 +167,7 @@ class React(PostCommand, frozen=True, kw_only=True):
     """Give or take back one reaction of a kind; absolute, hence idempotent."""
 
     method = "react"
+    repeatable = True
     kind: str
     on: bool = True
     comment: Id | None = None
@@ -165,6 +177,7 @@ class Applaud(PostCommand, frozen=True, kw_only=True):
     """Set one's applause to ``total``, 0 to 50; absolute, hence idempotent."""
 
     method = "applaud"
+    repeatable = True
     total: int
 
 
@@ -187,22 +200,22 @@ class Typing(PostCommand, frozen=True, kw_only=True):
 
 
 class ReadPost(PostCommand, frozen=True, kw_only=True):
-    """Answers ``PostView``."""
-
     method = "post.get"
     writes = False
+    answers = PostView
 
 
 class ReadComment(PostCommand, frozen=True, kw_only=True):
-    """Answers ``CommentView``."""
+    """Answers the JSON of a ``CommentView``."""
 
     method = "comment.get"
     writes = False
+    answers = Raw
     comment: Id
 
 
 class ReadComments(PostCommand, frozen=True, kw_only=True):
-    """One page of comments; answers ``CommentPage``.
+    """One page of comments.
 
     ``view`` "level" gives the children of ``parent`` (or the top level), each with the count of what it hides;
     "threads" gives whole threads, parents before their replies. ``order`` sorts siblings at the top of what is read;
@@ -211,6 +224,7 @@ class ReadComments(PostCommand, frozen=True, kw_only=True):
 
     method = "comment.list"
     writes = False
+    answers = CommentPage
     order: Literal["newest", "oldest", "best"] = "newest"
     view: Literal["threads", "level"] = "threads"
     only: Literal["comments", "pingbacks", "held"] = "comments"

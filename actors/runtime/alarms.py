@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 from heapq import heappop, heappush
 
 from actors.actor import RingAlarm
@@ -16,6 +17,7 @@ log = logging.getLogger("plaudit.alarms")
 HORIZON_S = 60.0
 RESCAN_S = 30.0
 """The store is read so often, for what is due within the horizon; what is set meanwhile is noted as it commits."""
+SCAN_GAP_S = 1.0
 SCAN_MAX = 10_000
 assert RESCAN_S < HORIZON_S
 
@@ -31,6 +33,7 @@ class Alarms:
         self._due: list[tuple[int, str, str]] = []
         self._noted: set[tuple[int, str, str]] = set()
         self._wake = asyncio.Event()
+        self._scan_now = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
 
     def start(self) -> None:
@@ -43,6 +46,10 @@ class Alarms:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def look(self) -> None:
+        """Slots have become ours: read what is due on them."""
+        self._scan_now.set()
 
     def note(self, row: AlarmRow) -> None:
         """An alarm was set, durably."""
@@ -57,6 +64,7 @@ class Alarms:
 
     async def _scan(self) -> None:
         while True:
+            self._scan_now.clear()
             slots = list(self._ownership.slots)
             try:
                 rows = await self._store.alarms(slots, before_ms=self._horizon_ms(), limit=SCAN_MAX)
@@ -65,7 +73,11 @@ class Alarms:
             else:
                 for row in rows:
                     self.note(row)
-            await asyncio.sleep(RESCAN_S)
+            # An alarm that fails has its slot claimed anew, which asks for a scan: not more often than this.
+            await asyncio.sleep(SCAN_GAP_S)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(RESCAN_S - SCAN_GAP_S):
+                    await self._scan_now.wait()
 
     async def _run(self) -> None:
         while True:

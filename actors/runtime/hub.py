@@ -12,8 +12,10 @@ from collections import deque
 from collections.abc import Callable, Sequence
 
 import msgspec
+from msgspec.structs import replace
 
 from actors.actor import Numbers
+from actors.keys import slot_of
 from actors.runtime.env import Env
 from actors.runtime.metrics import Metrics
 from actors.runtime.past import PAGE_ROWS, Past, counters_changed
@@ -51,18 +53,24 @@ TYPING_SHOWN_MAX = 5
 class StreamSubscription:
     """One sink's interest in one stream; see ``protocol.delivery.Subscription``."""
 
-    __slots__ = ("_hub", "live", "open", "position", "sink", "stream")
+    __slots__ = ("_hub", "live", "open", "position", "sink", "stream", "watchers")
 
-    def __init__(self, hub: "Hub", stream: "Stream", sink: Sink, position: int) -> None:
+    def __init__(self, hub: "Hub", stream: "Stream", sink: Sink, position: int, watchers: int = 1) -> None:
         self._hub = hub
         self.stream = stream
         self.sink = sink
+        self.watchers = watchers
+        """The people it stands for: one, or those of another worker."""
         self.position = position
         """The last offset that was handed to the sink."""
         self.live = False
         self.open = True
 
     def start(self) -> None:
+        self.catch_up()
+
+    def catch_up(self) -> None:
+        """It is not where its stream is: bring it there."""
         self._hub.catch_up(self)
 
     def close(self) -> None:
@@ -74,10 +82,17 @@ class Stream:
 
     def __init__(self, key: str, epoch: str, head: int, numbers: Numbers | None, views: tuple[int, int]) -> None:
         self.key = key
+        self.slot = slot_of(key)
         self.epoch = epoch
         self.head = head
         """The last offset that was published here."""
         self.subscriptions: set[StreamSubscription] = set()
+        self.watchers = 0
+        """People who watch, over all workers; of a relayed stream, those who watch here."""
+        self.relayed = False
+        """Whether its actor is on another worker, from where what it publishes comes."""
+        self.shown: CountersChanged | None = None
+        """Of a relayed stream, the counters that came last."""
         self.numbers = numbers
         self.views = views
         self.of_comments: dict[str, dict[str, int]] = {}
@@ -121,19 +136,23 @@ class Stream:
         return [name for name, _ in list(self.typing.values())[:TYPING_SHOWN_MAX]]
 
     def counters(self) -> CountersChanged | None:
+        if self.relayed:
+            return self.shown
         if self.numbers is None:
             return None
-        return counters_changed(self.numbers, self.views, len(self.subscriptions), self.of_comments)
+        return counters_changed(self.numbers, self.views, self.watchers, self.of_comments)
 
 
 class Hub:
     """All streams that have subscribers on this worker."""
 
-    def __init__(self, env: Env, metrics: Metrics, past: Past) -> None:
+    def __init__(self, env: Env, metrics: Metrics, past: Past, *, relayed_changed: Callable[[str], None]) -> None:
         self._env = env
         self._metrics = metrics
         self._past = past
+        self._relayed_changed = relayed_changed
         self._json = msgspec.json.Encoder()
+        self._volatile = msgspec.json.Decoder(CountersChanged | TypingChanged)
         self._streams: dict[str, Stream] = {}
         self._tasks = Tasks()
 
@@ -142,27 +161,57 @@ class Hub:
     def stream(self, key: str) -> Stream | None:
         return self._streams.get(key)
 
+    def streams(self) -> list[Stream]:
+        """Those that somebody has subscribed to: here, or another worker."""
+        return list(self._streams.values())
+
     def watchers(self, key: str) -> int:
         stream = self._streams.get(key)
-        return 0 if stream is None else len(stream.subscriptions)
+        return 0 if stream is None else stream.watchers
 
     def open(self, key: str, epoch: str, head: int, numbers: Numbers | None, views: tuple[int, int]) -> Stream:
-        """The stream of ``key``, whose durable head is ``head``; made if nobody listened until now."""
+        """The stream of an actor on this worker, whose durable head is ``head``; made if nobody listened until now."""
+        stream = self._made(key, epoch, head)
+        stream.relayed = False
+        stream.views = views
+        self.resync(key, head, numbers)
+        return stream
+
+    def follow(self, key: str, epoch: str, head: int, shown: CountersChanged) -> Stream:
+        """The stream of an actor on another worker, from where everything beyond ``head`` will come."""
+        stream = self._made(key, epoch, head)
+        stream.relayed = True
+        stream.numbers = None
+        self._show(stream, shown)
+        self.resync(key, head, None)
+        return stream
+
+    def _made(self, key: str, epoch: str, head: int) -> Stream:
         stream = self._streams.get(key)
         if stream is None:
-            stream = self._streams[key] = Stream(key, epoch, head, numbers, views)
+            stream = self._streams[key] = Stream(key, epoch, head, None, (0, 0))
             self._metrics.streams.inc()
-        elif stream.head < head:
-            self.resync(key, head, numbers)
         return stream
 
     def subscribe(self, stream: Stream, sink: Sink, position: int) -> StreamSubscription:
         """Note the interest; nothing is delivered until ``start``."""
         subscription = StreamSubscription(self, stream, sink, position)
+        self.add(subscription)
+        return subscription
+
+    def add(self, subscription: StreamSubscription) -> None:
+        stream = subscription.stream
         stream.subscriptions.add(subscription)
+        stream.watchers += subscription.watchers
         self._metrics.subscriptions.inc()
         self._counters_changed(stream, WATCHERS_TICK_S)
-        return subscription
+
+    def reweigh(self, subscription: StreamSubscription, watchers: int) -> None:
+        """The subscription stands for so many people now."""
+        if subscription.open and subscription.watchers != watchers:
+            subscription.stream.watchers += watchers - subscription.watchers
+            subscription.watchers = watchers
+            self._counters_changed(subscription.stream, WATCHERS_TICK_S)
 
     def unsubscribe(self, subscription: StreamSubscription) -> None:
         if not subscription.open:
@@ -170,13 +219,20 @@ class Hub:
         subscription.open = subscription.live = False
         stream = subscription.stream
         stream.subscriptions.discard(subscription)
+        stream.watchers -= subscription.watchers
         self._metrics.subscriptions.dec()
         if stream.subscriptions:
             self._counters_changed(stream, WATCHERS_TICK_S)
-            return
+        else:
+            self.close(stream)
+
+    def close(self, stream: Stream) -> None:
+        """Nobody subscribes to it here."""
         if self._streams.get(stream.key) is stream:
             del self._streams[stream.key]
             self._metrics.streams.dec()
+            if stream.relayed:
+                self._relayed_changed(stream.key)
         for timer in (stream.tick, stream.counters_tick):
             if timer is not None:
                 timer.cancel()
@@ -194,10 +250,36 @@ class Hub:
         if offset != stream.head + 1:
             self.resync(key, offset, None)
             return
-        item = Published(offset, encode())
+        self._publish(stream, Published(offset, encode()))
+
+    def _publish(self, stream: Stream, item: Published) -> None:
         stream.append(item)
         stream.gathered.append(item)
         self._schedule(stream)
+
+    def relay(self, stream: Stream, items: Sequence[Published]) -> bool:
+        """What the owner of a relayed stream has published; False if something is missing before it."""
+        for item in items:
+            if item.offset is None:
+                self._relay_volatile(stream, item)
+            elif item.offset == stream.head + 1:
+                self._publish(stream, item)
+            elif item.offset > stream.head:
+                self._metrics.gaps.inc()
+                return False
+        return True
+
+    def _relay_volatile(self, stream: Stream, item: Published) -> None:
+        message = self._volatile.decode(item.data)
+        if not isinstance(message, CountersChanged):
+            self._broadcast(stream, [item])
+        elif stream.shown is None or message.version >= stream.shown.version:
+            self._show(stream, message)
+            self._broadcast(stream, [item])
+
+    def _show(self, stream: Stream, counters: CountersChanged) -> None:
+        # Who comes later has read the reactions of comments by itself.
+        stream.shown = replace(counters, comments={})
 
     def numbers(self, key: str, numbers: Numbers) -> None:
         """Durable counters; older ones than were seen are dropped."""
@@ -240,7 +322,7 @@ class Hub:
             stream.jump(head)
             for subscription in stream.subscriptions:
                 if subscription.live:
-                    self.catch_up(subscription)
+                    subscription.catch_up()
 
     # -- catching up
 
@@ -298,7 +380,7 @@ class Hub:
         """Volatile messages were left out meanwhile; the latest counters make up for them."""
         stream, sink = subscription.stream, subscription.sink
         try:
-            counters = await self._past.counters(stream.key, began_at, len(stream.subscriptions))
+            counters = await self._past.counters(stream.key, began_at)
         except (StoreUnavailable, DomainError) as error:
             log.warning("the counters of a resume are left out: %s", error)
             return
@@ -369,7 +451,7 @@ class Hub:
             sink = subscription.sink
             if sink.buffered_bytes() > BEHIND_BYTES:
                 self._metrics.lagging.inc()
-                self.catch_up(subscription)
+                subscription.catch_up()
             elif round_.volatile:
                 sink.write(round_.frame(sink.form))
                 delivered += 1
@@ -378,13 +460,16 @@ class Hub:
                 subscription.position = round_.last
                 delivered += 1
             elif subscription.position < round_.last:
-                self.catch_up(subscription)
+                subscription.catch_up()
         self._metrics.deliveries.inc(delivered)
 
     # -- what is volatile
 
     def _counters_changed(self, stream: Stream, within_s: float) -> None:
         """Send the counters, at most every ``within_s`` seconds; the latest value only."""
+        if stream.relayed:
+            self._relayed_changed(stream.key)
+            return
         now = self._env.monotonic()
         due = max(now, stream.counters_sent_at + within_s)
         if stream.counters_tick is not None:
@@ -397,7 +482,7 @@ class Hub:
     def _send_counters(self, stream: Stream) -> None:
         stream.counters_tick = None
         stream.counters_sent_at = self._env.monotonic()
-        counters = stream.counters()
+        counters = None if stream.relayed else stream.counters()
         if counters is not None:
             stream.of_comments = {}
             self._broadcast(stream, [Published(None, self._json.encode(counters))])

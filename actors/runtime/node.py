@@ -2,62 +2,88 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Iterable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
 from functools import partial
-from typing import Any
+from typing import Any, Literal
+
+import msgspec
 
 from actors.actor import SYSTEM, RingAlarm
 from actors.encoding import Encoder
+from actors.keys import slot_of
 from actors.policy import Policy
-from actors.runtime.activation import Activation, Delivery, Envelope
+from actors.runtime.activation import Delivery, Envelope
 from actors.runtime.alarms import Alarms
 from actors.runtime.committer import Committer
 from actors.runtime.directory import Directory
 from actors.runtime.env import Env, Ids
 from actors.runtime.gateways import Gateways
+from actors.runtime.gateways import Gateways
 from actors.runtime.hub import Hub
+from actors.runtime.messages import AuthorChanged, Claimed, Leaving, Look
 from actors.runtime.metrics import Metrics
 from actors.runtime.outbox import Outbox, encode_message
 from actors.runtime.ownership import Ownership
 from actors.runtime.past import Past
+from actors.runtime.peers import Peers
 from actors.runtime.registry import Registry
+from actors.runtime.relays import Relays
+from actors.runtime.router import Router
 from actors.runtime.streams import Streams, resolve
 from actors.runtime.tasks import Tasks
 from protocol.cluster import Worker
 from protocol.commands import Command, Person, Typing
 from protocol.delivery import Present
 from protocol.errors import DomainError, Unavailable
-from store.base import Store, StoreUnavailable
+from store.base import Author, Store, StoreUnavailable
+from store.bus import Bus
 
 log = logging.getLogger("plaudit.node")
 
 START_PATIENCE_S = 5.0
 """For so long a start waits for the lease of a worker that ended badly."""
 FLUSH_TIMEOUT_S = 2.0
+HAND_OVER_TIMEOUT_S = 2.5
 FIND_RETRY_S = 1.0
+PRESENCE = "presence"
 
 
 class Node:
     """One a worker process; it is the gateway's ``Backend``. Make it with ``running``."""
 
-    def __init__(self, store: Store, env: Env, policy: Policy, metrics: Metrics, *, node: str, epoch: str) -> None:
+    def __init__(
+        self, store: Store, env: Env, policy: Policy, metrics: Metrics, *, node: str, epoch: str, bus: Bus | None
+    ) -> None:
         self._store = store
         self._env = env
-        self._label = node
         self._metrics = metrics
+        self._label = node
         self._epoch = epoch
         self._closing = False
         self._tasks = Tasks()
         encoder = Encoder()
-        self._ownership = Ownership(store, env, node=node, on_lost=self._slots_lost)
+        self._peers = peers = Peers(bus, metrics)
+        self._ownership = Ownership(
+            store,
+            env,
+            metrics,
+            node=node,
+            alone=peers.alone,
+            drain=self._drain,
+            announce=peers.send_all,
+            on_lost=self._slots_lost,
+            on_gained=self._slots_gained,
+            on_changed=self._owners_changed,
+        )
+        self._router = Router(env, metrics, self._ownership, peers, local=self._submit_here)
         self._committer = Committer(store, self._ownership, env, metrics, encode=encode_message)
         self._alarms = Alarms(store, self._ownership, env, ring=self._ring)
         self._outbox = Outbox(
             deliver=self._deliver, acknowledge=self._committer.enqueue_rows, delivered=metrics.messages.inc
         )
-        past = Past(store, encoder, ask=self._ask_for_nobody, find=self._find)
-        self._hub = Hub(env, metrics, past)
+        past = Past(store, encoder, ask=self._ask_for_nobody)
+        self._hub = Hub(env, metrics, past, relayed_changed=self._relayed_changed)
         self._registry = Registry(
             store,
             env,
@@ -70,23 +96,44 @@ class Node:
             stream_epoch=self._stream_epoch,
             alarm_set=self._alarms.note,
             messages_sent=self._outbox.add,
+            tell_author=self._tell_author,
+        )
+        self._relays = Relays(
+            env,
+            metrics,
+            self._hub,
+            self._ownership,
+            peers,
+            submit=self._submit_here,
+            find=self._registry.find,
+            epoch=self._stream_epoch,
         )
         self._streams = streams = Streams(
             self._hub,
             past,
             metrics,
+            ownership=self._ownership,
+            relays=self._relays,
             submit=self.submit,
-            find=self._find,
+            find=self._registry.find,
             epoch=self._stream_epoch,
         )
+        peers.handle(Claimed, lambda _, message: self._ownership.claimed(message))
+        peers.handle(Leaving, lambda _, message: self._ownership.going(message))
+        peers.handle(Look, lambda _, message: self._ownership.look())
+        peers.handle(AuthorChanged, lambda _, message: self._author_changed(message))
+        peers.on_interrupted(self._ownership.look)
+        gateways = Gateways(peers, live=self._ownership.live)
+        gateways.on_asked(PRESENCE, self._present_here)
         directory = Directory(store, encoder, Ids(env), epoch=self._stream_epoch, watchers=self._hub.watchers)
-        self._gateways = gateways = Gateways()
         # The rest of the gateway's interface: the node is only where it is found.
         self.attach = streams.attach
         self.changes = streams.changes
+        self.tell = gateways.tell
+        self.gather = gateways.gather
         self.on_told = gateways.on_told
-        self.on_interrupted = gateways.on_interrupted
         self.on_asked = gateways.on_asked
+        self.on_interrupted = peers.on_interrupted
         self.new_id = directory.new_id
         self.account_number = directory.account_number
         self.claim_names = directory.claim_names
@@ -104,29 +151,45 @@ class Node:
     @classmethod
     @asynccontextmanager
     async def running(
-        cls, store: Store, env: Env, policy: Policy, metrics: Metrics, *, node: str
+        cls, store: Store, env: Env, policy: Policy, metrics: Metrics, *, node: str, bus: Bus | None = None
     ) -> AsyncIterator["Node"]:
-        """A node that owns every slot. Raises ``OwnedByAnother`` or ``StoreUnavailable``.
+        """A node that owns its share of the slots; without a ``bus`` every slot.
 
         On leaving, what is undurable is committed, views and snapshots are written, and the slots are given back.
+
+        Raises:
+            OwnedByAnother: There is no bus, and another worker holds slots.
+            BusUnavailable, StoreUnavailable: They cannot be reached.
         """
         meta = await store.meta()
-        self = cls(store, env, policy, metrics, node=node, epoch=meta.epoch)
-        await self._ownership.start(patience_s=START_PATIENCE_S)
-        forgotten = self._outbox.forget(self._ownership.slots)
-        self._committer.start(self._registry)
-        self._alarms.start()
-        self._registry.start()
+        self = cls(store, env, policy, metrics, node=node, epoch=meta.epoch, bus=bus)
+        async with self._peers.joined(self._ownership.process):
+            # Before the first slot is ours: what is lost or refused must not wait for somebody who is not there.
+            self._committer.start(self._registry)
+            try:
+                await self._ownership.start(patience_s=START_PATIENCE_S)
+                self._alarms.start()
+                self._registry.start()
+                self._relays.start()
+                yield self
+            finally:
+                await self._stop()
+
+    async def hand_over(self) -> None:
+        """Give all slots to the other workers, while the sockets here are still served; a no-op if there are none."""
+        if self._peers.alone or len(self._ownership.live()) < 2:
+            return
         try:
-            self._outbox.found(forgotten, await store.outbox(list(forgotten)))
-            yield self
-        finally:
-            await self._stop()
+            async with asyncio.timeout(HAND_OVER_TIMEOUT_S):
+                await self._ownership.hand_over_all()
+        except TimeoutError:
+            log.warning("not all slots were handed over in time; the others take them when this worker has ended")
 
     async def _stop(self) -> None:
         self._closing = True
         self._outbox.forget(self._ownership.slots)
         await self._alarms.stop()
+        await self._relays.stop()
         await self._hub.stop()
         self._registry.close()
         try:
@@ -137,37 +200,40 @@ class Node:
         await self._tasks.stop()
         await self._committer.stop()
         await self._registry.stop()
+        self._router.stop()
         await self._ownership.stop()
+
+    def look(self) -> None:
+        """Workers may have come or gone."""
+        self._ownership.look()
 
     def ready(self) -> dict[str, str]:
         """What cannot serve, and why; empty when all can."""
         if self._closing:
             return {"server": "shutting down"}
+        wrong = {}
         if not self._ownership.held():
-            return {"database": "the lease could not be renewed"}
-        if missing := len(self._ownership.missing()):
-            return {"slots": f"{missing} slots are not owned"}
-        return {}
+            wrong["database"] = "the lease could not be renewed"
+        if reason := self._peers.down():
+            wrong["bus"] = reason
+        if unowned := len(self._ownership.unowned()):
+            wrong["slots"] = f"{unowned} slots are owned by nobody"
+        return wrong
 
     def worker(self) -> Worker:
         """See ``Backend.worker``."""
-        return Worker(str(self._ownership.worker), self._label, "none")
+        bus: Literal["none", "up", "down"] = "none" if self._peers.alone else "down" if self._peers.down() else "up"
+        return Worker(str(self._ownership.worker), self._label, bus)
 
     # -- asking
 
     def submit(self, key: str, command: Command, by: Person, op: str | None, reply: Callable[[Any], None]) -> None:
         """See ``Backend.submit``."""
-        if isinstance(command, Typing):
-            self._streams.typing(key, command, by, reply)
-            return
-        self._metrics.command(command.method)
-        envelope = Envelope(command, by, op, reply, self._env.monotonic(), _size_bytes(command))
         try:
-            if self._closing or not self._ownership.held():
-                raise Unavailable()
-            self._registry.submit(key, envelope)
+            self._router.submit(key, command, by, op, reply)
         except DomainError as error:
-            self._registry.reply(envelope, error)
+            self._metrics.refused.labels(error.code).inc()
+            reply(error)
 
     async def ask(self, key: str, command: Command, by: Person, op: str | None = None) -> Any:
         """See ``Backend.ask``."""
@@ -177,45 +243,76 @@ class Node:
 
     async def presence(self, key: str) -> list[Present]:
         """See ``Backend.presence``."""
-        return self._streams.present(key)
-
-    # -- the gateways of the other workers
-
-    def tell(self, subject: str, data: bytes) -> None:
-        """See ``Backend.tell``; there is no other."""
-
-    async def gather(self, subject: str, data: bytes = b"") -> list[bytes]:
-        """See ``Backend.gather``."""
-        answer = self._gateways.asked(subject, data)
-        return [] if answer is None else [answer]
+        answers = await self.gather(PRESENCE, key.encode())
+        return [present for answer in answers for present in msgspec.msgpack.decode(answer, type=list[Present])]
 
     # -- inside
+
+    def _submit_here(
+        self, key: str, command: Command, by: Person, op: str | None, reply: Callable[[Any], None]
+    ) -> None:
+        """Put a command to an actor of this worker. Raises ``DomainError`` if it was not taken."""
+        if isinstance(command, Typing):
+            self._streams.typing(key, command, by, reply)
+            return
+        self._metrics.command(command.method)
+        if self._closing or not self._ownership.held():
+            raise Unavailable()
+        envelope = Envelope(command, by, op, reply, self._env.monotonic(), _size_bytes(command))
+        self._registry.submit(key, envelope)
 
     async def _ask_for_nobody(self, key: str, command: Command) -> Any:
         return await self.ask(key, command, SYSTEM)
 
-    def _find(self, key: str) -> Activation | None:
-        return self._registry.find(key)
+    def _present_here(self, data: bytes) -> bytes:
+        return msgspec.msgpack.encode(self._streams.present(data.decode()))
 
     def _stream_epoch(self, key: str) -> str:
         return f"{self._epoch}:{key}"
 
     def _ring(self, key: str, alarm: RingAlarm) -> None:
-        self.submit(key, alarm, SYSTEM, None, _ignore)
+        if not self._ownership.ours(slot_of(key)):
+            # Whoever has the actor now reads its alarms from the store.
+            return
+        with suppress(DomainError):
+            self._submit_here(key, alarm, SYSTEM, None, _ignore)
 
     def _deliver(self, receiver: str, delivery: Delivery, reply: Callable[[Any], None]) -> None:
         self.submit(receiver, delivery, SYSTEM, None, reply)
 
-    def _slots_lost(self, slots: Iterable[int]) -> None:
-        lost = set(slots)
-        forgotten = self._outbox.forget(lost)
-        self._registry.slots_lost(lost)
-        self._tasks.spawn(self._find_messages(forgotten), "outbox")
+    def _tell_author(self, id: int, author: Author | None) -> None:
+        if author is None:
+            self._peers.send_all(AuthorChanged(id, "", None, None))
+        else:
+            self._peers.send_all(AuthorChanged(id, author.handle, author.name, author.url))
+
+    def _author_changed(self, message: AuthorChanged) -> None:
+        author = None if message.name is None else Author(message.id, message.handle, message.name, message.url)
+        self._registry.author_changed(message.id, author)
+
+    # -- slots come and go
+
+    def _owners_changed(self) -> None:
+        self._router.owners_changed()
+        self._relays.owners_changed()
+
+    def _relayed_changed(self, key: str) -> None:
+        self._relays.changed(key)
+
+    async def _drain(self, slots: set[int]) -> None:
+        await self._registry.drain(slots)
+
+    def _slots_lost(self, slots: set[int]) -> None:
+        self._outbox.forget(slots)
+        self._registry.slots_lost(slots)
+
+    def _slots_gained(self, slots: set[int]) -> None:
+        self._registry.slots_gained(slots)
+        self._alarms.look()
+        self._tasks.spawn(self._find_messages(self._outbox.forget(slots)), "outbox")
 
     async def _find_messages(self, forgotten: dict[int, int]) -> None:
-        """Once the slots are ours again: their unacknowledged messages."""
-        for slot in forgotten:
-            await self._ownership.owned(slot)
+        """The unacknowledged messages of slots that have become ours."""
         while True:
             try:
                 self._outbox.found(forgotten, await self._store.outbox(list(forgotten)))

@@ -1,21 +1,35 @@
-"""The slots of this worker, and the lease on which it holds them."""
+"""The slots of this worker, the lease on which it holds them, and what it knows of the other workers' slots.
+
+Everything that changes who owns what happens in one task, step by step: read the table, claim what is free and should
+be ours, give away what should be another's. The table in the store is the truth; what is known here of other workers
+may be out of date, and is only used to find them.
+"""
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import suppress
 from uuid import UUID
 
 from actors.keys import SLOTS
 from actors.lease import LEASE_RENEW_S, LEASE_TTL_S, Lease
-from actors.runtime.env import Env, new_uuid
-from store.base import Claim, Store, StoreUnavailable
+from actors.placement import MOVED_MAX, wishes
+from actors.runtime.env import Env
+from actors.runtime.messages import Claimed, Leaving, Look, Message
+from actors.runtime.metrics import Metrics
+from store.base import Claim, Owners, Store, StoreUnavailable
 
 log = logging.getLogger("plaudit.ownership")
 
 RETRY_S = 0.2
+ROUND_S = 0.2
+"""Between two rounds of giving slots away."""
+ORPHAN_S = 1.0
+"""A slot that nobody has claimed for so long is claimed by whoever sees it."""
 RETIRE_TIMEOUT_S = 1.0
 """A store that hangs does not hold up the end: the lease ends by itself."""
+STALE_S = LEASE_TTL_S - 2 * LEASE_RENEW_S
+"""A worker with less left of its lease has missed a renewal: nothing is given to it."""
 
 
 class OwnedByAnother(Exception):
@@ -23,71 +37,119 @@ class OwnedByAnother(Exception):
 
 
 class Ownership:
-    """Claims every slot, renews the lease, and claims again what was lost.
+    """Claims slots, renews the lease, and claims again what was lost.
 
     ``slots`` has an entry for each slot that is ours now: its epoch and the head that our next commit must find. A
-    slot that is absent cannot be loaded from or written to.
+    slot that is absent cannot be loaded from or written to. With ``alone`` all slots should be ours.
     """
 
-    def __init__(self, store: Store, env: Env, *, node: str, on_lost: Callable[[Iterable[int]], None]) -> None:
+    def __init__(
+        self,
+        store: Store,
+        env: Env,
+        metrics: Metrics,
+        *,
+        node: str,
+        alone: bool,
+        drain: Callable[[set[int]], Awaitable[None]],
+        announce: Callable[[Message], None],
+        on_lost: Callable[[set[int]], None],
+        on_gained: Callable[[set[int]], None],
+        on_changed: Callable[[], None],
+    ) -> None:
         self._store = store
         self._env = env
+        self._metrics = metrics
         self._node = node
+        self._alone = alone
+        self._drain = drain
+        self._announce = announce
         self._on_lost = on_lost
-        self.worker: UUID = new_uuid(env)
+        self._on_gained = on_gained
+        self._on_changed = on_changed
+        self.process = env.rng.getrandbits(64).to_bytes(8, "big")
+        self.worker = self._new_id()
         self.slots: dict[int, Claim] = {}
         self.lease = Lease()
+        self._leaving: set[int] = set()
+        """Slots that are given away at this moment: nothing new is begun on them."""
+        self._unsure: set[int] = set()
+        """Slots that were ours a moment ago, and of which it is not known what was written last."""
+        self._owners: dict[int, tuple[UUID, int]] = {}
+        """The owners of slots as they were last seen, with the epoch of their claims."""
+        self._live: list[UUID] = []
+        self._settled_live: list[UUID] = []
+        """Those of the live workers that slots may be given to."""
+        self._going: set[UUID] = set()
+        self._wishers: frozenset[UUID] = frozenset()
+        self._wish: Mapping[int, UUID] = {}
+        self._free_since: dict[int, float] = {}
+        self._closing = False
+        self._look = asyncio.Event()
         self._changed = asyncio.Event()
-        self._reclaiming: asyncio.Task[None] | None = None
-        self._renewing: asyncio.Task[None] | None = None
+        self._tasks: list[asyncio.Task[None]] = []
 
-    def held(self) -> bool:
-        return self.lease.held(self._env.monotonic())
+    def _new_id(self) -> UUID:
+        """An id whose first half names this process; see ``messages``."""
+        return UUID(bytes=self.process + self._env.rng.getrandbits(64).to_bytes(8, "big"))
+
+    # -- life
 
     async def start(self, *, patience_s: float) -> None:
-        """Register and claim all slots. Raises ``OwnedByAnother`` if that cannot be had within ``patience_s``."""
+        """Register and claim. Raises ``OwnedByAnother`` if this worker should be alone and is not, after a wait."""
         await self._register()
+        await self._settle()
         deadline = self._env.monotonic() + patience_s
-        while len(self.slots) < SLOTS:
+        while self._alone and len(self.slots) < SLOTS:
+            if self._env.monotonic() >= deadline:
+                await self._store.retire(self.worker)
+                raise OwnedByAnother
+            await asyncio.sleep(RETRY_S)
+            await self._renew()
             await self._store.expire()
-            self.slots.update(await self._store.claim(self.worker, self.missing()))
-            if len(self.slots) < SLOTS:
-                if self._env.monotonic() >= deadline:
-                    await self._store.retire(self.worker)
-                    raise OwnedByAnother
-                await asyncio.sleep(RETRY_S)
-                await self._renew()
-        self._renewing = asyncio.create_task(self._keep_renewing(), name="lease")
+            await self._settle()
+        self._tasks = [
+            asyncio.create_task(self._keep_renewing(), name="lease"),
+            asyncio.create_task(self._keep_settling(), name="ownership"),
+        ]
+
+    async def hand_over_all(self) -> None:
+        """Give every slot away, some at a time, while the others go on; nothing is claimed from now on."""
+        self._closing = True
+        self._announce(Leaving(self.worker))
+        await self._end(self._tasks[1:])
+        while self.slots:
+            await self._hand_over(set(sorted(self.slots)[:MOVED_MAX]))
 
     async def stop(self) -> None:
         """Give everything back; nothing may be written after."""
-        for task in (self._renewing, self._reclaiming):
-            if task is not None:
-                task.cancel()
-                with suppress(asyncio.CancelledError):
-                    await task
+        self._closing = True
+        await self._end(self._tasks)
         self.lease.lost()
         with suppress(StoreUnavailable, TimeoutError):
             async with asyncio.timeout(RETIRE_TIMEOUT_S):
                 await self._store.retire(self.worker)
+        self._announce(Look())
 
-    def committed(self, slot: int, epoch: int, head: int) -> None:
-        """A commit under the claim ``epoch`` has raised the head of ``slot``."""
-        if self.owns(slot, epoch):
-            self.slots[slot] = Claim(epoch, head)
+    async def _end(self, tasks: Iterable[asyncio.Task[None]]) -> None:
+        for task in tasks:
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
+
+    # -- what is ours
+
+    def held(self) -> bool:
+        return self.lease.held(self._env.monotonic())
+
+    def ours(self, slot: int) -> bool:
+        """Whether commands for ``slot`` are to be handled here, if need be after it was claimed again."""
+        return (slot in self.slots or slot in self._unsure) and slot not in self._leaving
 
     def owns(self, slot: int, epoch: int) -> bool:
         """Whether ``slot`` is ours, by the very claim ``epoch``."""
         claim = self.slots.get(slot)
         return claim is not None and claim.epoch == epoch
-
-    def lose(self, slots: Iterable[int]) -> None:
-        """These slots are another's, or it is not known what was written: claim again before anything is loaded."""
-        lost = [slot for slot in slots if self.slots.pop(slot, None) is not None]
-        if lost:
-            self._on_lost(lost)
-        if self._reclaiming is None or self._reclaiming.done():
-            self._reclaiming = asyncio.create_task(self._reclaim(), name="reclaim")
 
     async def owned(self, slot: int) -> Claim:
         """The claim on ``slot``; waits while it is not ours."""
@@ -96,9 +158,52 @@ class Ownership:
             await self._changed.wait()
         return claim
 
-    def missing(self) -> list[int]:
-        """The slots that are not ours."""
-        return [slot for slot in range(SLOTS) if slot not in self.slots]
+    def committed(self, slot: int, epoch: int, head: int) -> None:
+        """A commit under the claim ``epoch`` has raised the head of ``slot``."""
+        if self.owns(slot, epoch):
+            self.slots[slot] = Claim(epoch, head)
+
+    def lose(self, slots: Iterable[int]) -> None:
+        """These slots are another's, or it is not known what was written: claim again before anything is loaded."""
+        lost = {slot for slot in slots if self.slots.pop(slot, None) is not None}
+        self._unsure |= lost
+        self._forget(lost)
+        self._look.set()
+
+    # -- what is others'
+
+    def owner(self, slot: int) -> tuple[UUID, int] | None:
+        """The other worker that was last seen to own ``slot``, and the epoch of its claim; None: nobody."""
+        owner = self._owners.get(slot)
+        return None if owner is None or owner[0] == self.worker else owner
+
+    def live(self) -> list[UUID]:
+        """The workers that were last seen alive, this one included."""
+        return self._live
+
+    def unowned(self) -> list[int]:
+        """The slots that no live worker was seen to own."""
+        return [slot for slot in range(SLOTS) if slot not in self.slots and self.owner(slot) is None]
+
+    def look(self) -> None:
+        """Something may have changed: read the table soon."""
+        self._look.set()
+
+    def claimed(self, message: Claimed) -> None:
+        """Another worker says what it has claimed."""
+        news = {slot: epoch for slot, epoch in message.slots.items() if epoch > self._owners.get(slot, (None, 0))[1]}
+        self._owners.update({slot: (message.worker, epoch) for slot, epoch in news.items()})
+        if any(slot in self.slots for slot in news):
+            # So we were declared dead: the table tells the rest.
+            self._look.set()
+        self._on_changed()
+
+    def going(self, message: Leaving) -> None:
+        """Another worker is about to end: it gets nothing more, and what it gives away is for the others."""
+        self._going.add(message.worker)
+        self._look.set()
+
+    # -- the lease
 
     async def _register(self) -> None:
         sent_at = self._env.monotonic()
@@ -109,21 +214,22 @@ class Ownership:
         if self.slots and not self.held():
             log.warning("the lease has lapsed before its renewal; commands were refused meanwhile")
         sent_at = self._env.monotonic()
-        if await self._store.renew(self.worker, LEASE_TTL_S):
+        worker = self.worker
+        if await self._store.renew(worker, LEASE_TTL_S):
             self.lease.renewed(sent_at)
-        else:
+        elif worker == self.worker:
             await self._begin_again()
 
     async def _begin_again(self) -> None:
         """Somebody declared this worker dead: drop everything, go on under a new id."""
         log.warning("declared dead; going on under a new id")
         self.lease.lost()
-        lost = list(self.slots)
-        self.slots.clear()
-        self._on_lost(lost)
-        self.worker = new_uuid(self._env)
+        self.worker = self._new_id()
+        self._unsure.clear()
+        lost, self.slots = set(self.slots), {}
+        self._forget(lost)
         await self._register()
-        self.lose(())
+        self._look.set()
 
     async def _keep_renewing(self) -> None:
         while True:
@@ -133,17 +239,129 @@ class Ownership:
             except StoreUnavailable as error:
                 log.warning("lease not renewed: %s", error)
 
-    async def _reclaim(self) -> None:
-        while missing := self.missing():
+    # -- the table
+
+    async def _keep_settling(self) -> None:
+        while True:
+            wait_s = LEASE_RENEW_S
             try:
-                await self._store.expire()
-                worker = self.worker
-                claimed = await self._store.claim(worker, missing)
+                if await self._settle():
+                    wait_s = ROUND_S
             except StoreUnavailable as error:
-                log.warning("slots not claimed: %s", error)
-            else:
-                if worker == self.worker:
-                    self.slots.update(claimed)
-                    self._changed.set()
-            if self.missing():
-                await asyncio.sleep(RETRY_S)
+                log.warning("slots not looked after: %s", error)
+                wait_s = RETRY_S
+            with suppress(TimeoutError):
+                async with asyncio.timeout(wait_s):
+                    await self._look.wait()
+
+    async def _settle(self) -> bool:
+        """Read the table, claim, give away; whether there is more to do soon."""
+        self._look.clear()
+        if self.lease.may_judge(self._env.monotonic()) and await self._store.expire():
+            self._announce(Look())
+        worker = self.worker
+        owners = await self._store.owners()
+        if worker != self.worker:
+            return True
+        self._see(owners)
+        wanted = self._wanted()
+        if wanted:
+            claimed = await self._store.claim(worker, wanted)
+            if worker != self.worker:
+                return True
+            self._gain(claimed)
+        surplus = self._surplus()
+        if surplus:
+            await self._hand_over(set(surplus[:MOVED_MAX]))
+        return bool(self._unsure or surplus or self.unowned())
+
+    def _see(self, owners: Owners) -> None:
+        # What was announced since the table was read is newer than the table.
+        known = self._owners
+        self._owners = {
+            slot: max(owner, known.get(slot, owner), key=lambda seen: seen[1]) for slot, owner in owners.slots.items()
+        }
+        self._live = [worker.id for worker in owners.live]
+        self._going.intersection_update(self._live)
+        self._settled_live = [worker.id for worker in owners.live if worker.lease_s > STALE_S]
+        taken = {slot for slot in self.slots if owners.slots.get(slot) != (self.worker, self.slots[slot].epoch)}
+        for slot in taken:
+            del self.slots[slot]
+        gone = {slot for slot in self._unsure if self.owner(slot) is not None}
+        self._unsure -= gone
+        if taken or gone:
+            log.warning("%d slots were taken over by others", len(taken | gone))
+            self._forget(taken | gone)
+        now = self._env.monotonic()
+        self._free_since = {slot: self._free_since.get(slot, now) for slot in range(SLOTS) if slot not in owners.slots}
+        self._on_changed()
+
+    def _wanted(self) -> list[int]:
+        """What to claim: ours in the table but not here, and of what is free that which should be ours."""
+        if self._closing:
+            return []
+        now, wish = self._env.monotonic(), self._wishes()
+        return [
+            slot
+            for slot in range(SLOTS)
+            if slot not in self.slots
+            and self.owner(slot) is None
+            and (
+                slot in self._owners
+                or wish.get(slot) == self.worker
+                or now - self._free_since.get(slot, now) >= ORPHAN_S
+            )
+        ]
+
+    def _surplus(self) -> list[int]:
+        """What is ours and should be another's, who is well."""
+        if self._alone or self._closing:
+            return []
+        wish = self._wishes()
+        return [slot for slot in sorted(self.slots) if wish.get(slot, self.worker) != self.worker]
+
+    def _wishes(self) -> Mapping[int, UUID]:
+        if self._alone:
+            return dict.fromkeys(range(SLOTS), self.worker)
+        workers = frozenset({*self._settled_live, self.worker} - self._going)
+        if workers != self._wishers:
+            self._wishers, self._wish = workers, wishes(workers)
+        return self._wish
+
+    def _gain(self, claimed: Mapping[int, Claim]) -> None:
+        self.slots.update(claimed)
+        self._metrics.slots.set(len(self.slots))
+        self._unsure.difference_update(claimed)
+        self._owners.update({slot: (self.worker, claim.epoch) for slot, claim in claimed.items()})
+        if not claimed:
+            return
+        self._changed.set()
+        self._on_gained(set(claimed))
+        self._announce(Claimed(self.worker, {slot: claim.epoch for slot, claim in claimed.items()}))
+        self._on_changed()
+
+    async def _hand_over(self, slots: set[int]) -> None:
+        """Let what is under way on ``slots`` finish, then give them back for others to claim."""
+        self._leaving |= slots
+        try:
+            await self._drain(slots)
+            epochs = {slot: self.slots.pop(slot).epoch for slot in slots if slot in self.slots}
+            for slot in epochs:
+                self._owners.pop(slot, None)
+            self._forget(set(epochs))
+            if epochs:
+                await self._store.release(self.worker, epochs)
+                self._metrics.handoffs.inc(len(epochs))
+        except StoreUnavailable as error:
+            # Still ours in the table, perhaps: the next look claims it again, or another's does when we are gone.
+            log.warning("slots not given back: %s", error)
+        finally:
+            self._leaving -= slots
+            self._announce(Look())
+            self._on_changed()
+
+    def _forget(self, lost: set[int]) -> None:
+        """Have the others told that these slots are not ours."""
+        self._metrics.slots.set(len(self.slots))
+        if lost:
+            self._on_lost(lost)

@@ -12,7 +12,7 @@ import socket
 from asyncio.subprocess import Process
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, cast
 
 from actors.runtime.tasks import Tasks
 from store.base import StoreUnavailable
@@ -306,13 +306,13 @@ class Leash(asyncio.Protocol):
         self._transport: asyncio.WriteTransport | None = None
 
     def say(self, line: str) -> None:
-        """``READY``, or why not; a no-op from the second time on."""
+        """``READY``, or why not. Only the first line is listened to."""
         if self._transport is not None:
             self._transport.write(f"{line}\n".encode())
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.WriteTransport)
-        self._transport = transport
+        # Those of uvloop are not of asyncio's classes.
+        self._transport = cast(asyncio.WriteTransport, transport)
 
     def data_received(self, data: bytes) -> None:
         *lines, self._rest = (self._rest + data).split(b"\n")

@@ -4,13 +4,11 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, NamedTuple
 
-from actors.actor import CountReactions, Numbers, ShowPost
+from actors.actor import Numbers, ReadCounters, ShowPost
 from actors.encoding import Encoder
 from actors.keys import parse_key
-from actors.runtime.activation import Activation
 from protocol.commands import Command
 from protocol.delivery import Published
-from protocol.errors import Unavailable
 from protocol.views import Counters, CountersChanged
 from store.base import Store, WrittenComment
 
@@ -42,12 +40,10 @@ class Past:
         encoder: Encoder,
         *,
         ask: Callable[[str, Command], Awaitable[Any]],
-        find: Callable[[str], Activation | None],
     ) -> None:
         self._store = store
         self._encoder = encoder
         self._ask = ask
-        self._find = find
 
     async def missed(self, key: str, after: int, *, rows_max: int = PAGE_ROWS) -> Missed:
         """What changed beyond offset ``after``, in the order of the last changes."""
@@ -64,15 +60,12 @@ class Past:
             items.sort(key=lambda item: item.offset or 0)
         return Missed(items, changes.through, changes.through < changes.head)
 
-    async def counters(self, key: str, after: int, watchers: int) -> CountersChanged:
+    async def counters(self, key: str, after: int) -> CountersChanged:
         """The counters of now, with those of every comment that was reacted to since offset ``after``."""
         _, post_id = parse_key(key)
         reacted = await self._store.reacted(post_id, after, REACTED_MAX)
-        of_comments = await self._ask(key, CountReactions(comments=tuple(reacted)))
-        activation = self._find(key)
-        if activation is None or activation.actor is None or activation.durable is None:
-            raise Unavailable()
-        return counters_changed(activation.durable, activation.actor.views(), watchers, of_comments)
+        counters: CountersChanged = await self._ask(key, ReadCounters(comments=tuple(reacted)))
+        return counters
 
 
 def counters_changed(

@@ -41,6 +41,8 @@ log = logging.getLogger("plaudit.registry")
 IDLE_S = 60.0
 """An actor that nobody asked or watched for so long is put away."""
 RESIDENT_MAX = 20_000
+DRAIN_TIMEOUT_S = 1.0
+DRAIN_POLL_S = 0.002
 SWEEP_S = 2.0
 """How often idle actors are looked for, and views flushed."""
 
@@ -62,6 +64,7 @@ class Registry:
         stream_epoch: Callable[[str], str],
         alarm_set: Callable[[AlarmRow], None],
         messages_sent: Callable[[Sequence[OutboxRow]], None],
+        tell_author: Callable[[int, Author | None], None],
     ) -> None:
         self._store = store
         self._env = env
@@ -74,6 +77,7 @@ class Registry:
         self._stream_epoch = stream_epoch
         self._alarm_set = alarm_set
         self._messages_sent = messages_sent
+        self._tell_author = tell_author
         self._backlog = Backlog()
         self._activations: dict[str, Activation] = {}
         self._tasks = Tasks()
@@ -221,7 +225,10 @@ class Registry:
             self._hub.publish(activation.key, publication.offset, publication.encode)
         for event in outcome.events:
             if isinstance(event, AccountSaved):
-                self._author_changed(event)
+                row = event.row
+                author = Author(row.id, row.handle, row.name, row.url) if row.state == "active" else None
+                self.author_changed(row.id, author)
+                self._tell_author(row.id, author)
         if activation.views_flush_due:
             assert activation.actor is not None
             self._hub.viewed(activation.key, activation.actor.views())
@@ -253,12 +260,11 @@ class Registry:
             answer = DomainError("internal")
         self.reply(envelope, answer)
 
-    def _author_changed(self, event: AccountSaved) -> None:
-        row = event.row
-        author = Author(row.id, row.handle, row.name, row.url) if row.state == "active" else None
+    def author_changed(self, id: int, author: Author | None) -> None:
+        """Someone has another name or address now, or none any more: show it in what is in memory."""
         for activation in self._activations.values():
             if activation.actor is not None:
-                activation.actor.author_changed(row.id, author)
+                activation.actor.author_changed(id, author)
 
     # -- activation
 
@@ -314,7 +320,7 @@ class Registry:
         assert actor is not None
         stream = self._hub.stream(activation.key)
         if stream is not None:
-            self._hub.resync(activation.key, actor.head, activation.durable)
+            self._hub.open(activation.key, stream.epoch, actor.head, activation.durable, actor.views())
         self._drain(activation)
 
     def _drain(self, activation: Activation) -> None:
@@ -379,8 +385,40 @@ class Registry:
 
     async def _revive(self, key: str) -> None:
         await asyncio.sleep(0.1)
-        if self._hub.stream(key) is not None and key not in self._activations:
+        if self._ownership.ours(slot_of(key)):
+            self._watch_over(key)
+
+    def _watch_over(self, key: str) -> None:
+        """Somebody listens to the stream of ``key``, whose slot is ours: its actor has to be here."""
+        if self._hub.stream(key) is not None and key not in self._activations and not self._closing:
             self._activate(key)
+
+    def slots_gained(self, slots: set[int]) -> None:
+        """What somebody listens to is loaded, and its stream brought to where the store is."""
+        for stream in self._hub.streams():
+            if stream.slot in slots:
+                self._watch_over(stream.key)
+
+    async def drain(self, slots: set[int]) -> None:
+        """Put away the activations of ``slots``, with all that they hold written; nothing new comes for them.
+
+        What is not done within ``DRAIN_TIMEOUT_S`` is dropped: who waits for it is told to retry.
+        """
+        deadline = self._env.monotonic() + DRAIN_TIMEOUT_S
+        leaving = [activation for activation in self._activations.values() if activation.slot in slots]
+        put_down: set[Activation] = set()
+        while leaving and self._env.monotonic() < deadline:
+            for activation in leaving:
+                if activation.phase is Phase.READY and activation not in put_down:
+                    put_down.add(activation)
+                    self._put_down(activation)
+                if activation in put_down and activation.settled:
+                    self._forget(activation)
+            leaving = [activation for activation in leaving if activation.phase is not Phase.GONE]
+            if leaving:
+                await asyncio.sleep(DRAIN_POLL_S)
+        for activation in leaving:
+            self.drop(activation, "handed off")
 
     async def reload(self, activation: Activation) -> Activation | None:
         if activation.phase is Phase.GONE:

@@ -2,17 +2,20 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import partial
-from typing import Any, Protocol
+from typing import Any
 
 from msgspec import json
 
 from actors.actor import SYSTEM, ReadHead
-from actors.keys import parse_key
+from actors.keys import parse_key, slot_of
 from actors.runtime.activation import Activation
-from actors.runtime.hub import Hub, StreamSubscription
+from actors.runtime.hub import Hub, Stream, StreamSubscription
 from actors.runtime.metrics import Metrics
+from actors.runtime.ownership import Ownership
 from actors.runtime.past import PAGE_ROWS, Past
+from actors.runtime.relays import Moved, Relay, Relays, Submit
 from protocol.commands import Command, Person, Typing
 from protocol.cursor import Cursor
 from protocol.delivery import Attached, Changed, Present, Published, Sink
@@ -21,14 +24,12 @@ from protocol.views import Ack
 from store.base import StoreUnavailable
 
 
-class Submit(Protocol):
-    def __call__(
-        self, key: str, command: Command, by: Person, op: str | None, reply: Callable[[Any], None]
-    ) -> None: ...
+MOVES_MAX = 3
+"""So often an actor may change its worker while somebody subscribes."""
 
 
 class Streams:
-    """The streams of the actors on this worker, as the gateway asks for them."""
+    """All streams, wherever their actors are, as the gateway asks for them."""
 
     def __init__(
         self,
@@ -36,6 +37,8 @@ class Streams:
         past: Past,
         metrics: Metrics,
         *,
+        ownership: Ownership,
+        relays: Relays,
         submit: Submit,
         find: Callable[[str], Activation | None],
         epoch: Callable[[str], str],
@@ -43,6 +46,8 @@ class Streams:
         self._hub = hub
         self._past = past
         self._metrics = metrics
+        self._ownership = ownership
+        self._relays = relays
         self._submit = submit
         self._find = find
         self._epoch = epoch
@@ -60,12 +65,17 @@ class Streams:
             raise
 
     async def _subscribe(self, key: str, sink: Sink, since: Cursor | None) -> tuple[StreamSubscription, bool]:
-        """Between two commands, so that the position and what follows it are decided in one step.
-
-        Returns:
-            The subscription, and whether it stands where ``since`` says.
-        """
+        """Returns the subscription, and whether it stands where ``since`` says."""
         parse_key(key)
+        for _ in range(MOVES_MAX):
+            with suppress(Moved):
+                if self._ownership.ours(slot_of(key)):
+                    return await self._subscribe_here(key, sink, since)
+                return await self._subscribe_elsewhere(key, sink, since)
+        raise Unavailable()
+
+    async def _subscribe_here(self, key: str, sink: Sink, since: Cursor | None) -> tuple[StreamSubscription, bool]:
+        """Between two commands, so that the position and what follows it are decided in one step."""
         future: asyncio.Future[tuple[StreamSubscription, bool]] = asyncio.get_running_loop().create_future()
 
         def register(answer: Any) -> None:
@@ -74,12 +84,10 @@ class Streams:
                 return
             activation = self._find(key)
             if activation is None or activation.actor is None:
-                resolve(future, Unavailable())
+                resolve(future, Moved())
                 return
             stream = self._hub.open(key, self._epoch(key), answer, activation.durable, activation.actor.views())
-            known = since is not None and since.epoch == stream.epoch and since.offset <= answer
-            position = since.offset if known and since is not None else answer
-            future.set_result((self._hub.subscribe(stream, sink, position), known))
+            future.set_result(self._stand(stream, sink, since, answer))
 
         self._submit(key, ReadHead(), sink.by, None, register)
         try:
@@ -88,6 +96,23 @@ class Streams:
             if future.done() and not future.cancelled() and future.exception() is None:
                 future.result()[0].close()
             raise
+
+    async def _subscribe_elsewhere(self, key: str, sink: Sink, since: Cursor | None) -> tuple[StreamSubscription, bool]:
+        """Its owner says who may read it and where it stands; what follows comes over the relay."""
+        head = await self._read_head(key, sink.by)
+        stream = await self._relays.follow(key)
+        return self._stand(stream, sink, since, max(head, stream.head))
+
+    def _stand(self, stream: Stream, sink: Sink, since: Cursor | None, head: int) -> tuple[StreamSubscription, bool]:
+        """Subscribe at ``since``, if that is a position of this stream, whose head is ``head``; else at the head."""
+        if since is not None and since.epoch == stream.epoch and since.offset <= head:
+            return self._hub.subscribe(stream, sink, since.offset), True
+        return self._hub.subscribe(stream, sink, stream.head), False
+
+    async def _read_head(self, key: str, by: Person) -> int:
+        head: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        self._submit(key, ReadHead(), by, None, partial(resolve, head))
+        return await head
 
     async def _first_page(self, subscription: StreamSubscription, asked: bool, known: bool) -> Attached:
         stream, from_offset = subscription.stream, subscription.position
@@ -102,22 +127,20 @@ class Streams:
                 items, subscription.position, _ = await self._past.missed(stream.key, from_offset)
         counters = stream.counters()
         if known:
-            counters = await self._past.counters(stream.key, from_offset, len(stream.subscriptions))
+            counters = await self._past.counters(stream.key, from_offset)
         return Attached(subscription, stream.epoch, from_offset, known, items, json.encode(counters))
 
     async def changes(self, key: str, since: Cursor | None, limit: int) -> Changed:
         """See ``Backend.changes``."""
         parse_key(key)
-        head: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-        self._submit(key, ReadHead(), SYSTEM, None, partial(resolve, head))
-        epoch = self._epoch(key)
-        if since is None or since.epoch != epoch or since.offset > await head:
-            return Changed([], Cursor(epoch, await head), False, False, None)
+        head, epoch = await self._read_head(key, SYSTEM), self._epoch(key)
+        if since is None or since.epoch != epoch or since.offset > head:
+            return Changed([], Cursor(epoch, head), False, False, None)
         try:
             items, through, more = await self._past.missed(key, since.offset, rows_max=limit)
             if more:
                 return Changed(items, Cursor(epoch, through), True, True, None)
-            counters = await self._past.counters(key, since.offset, self._hub.watchers(key))
+            counters = await self._past.counters(key, since.offset)
         except StoreUnavailable:
             raise Unavailable() from None
         return Changed(items, Cursor(epoch, through), True, False, json.encode(counters))
@@ -125,11 +148,12 @@ class Streams:
     def present(self, key: str) -> list[Present]:
         """Who is subscribed on this worker."""
         stream = self._hub.stream(key)
-        sinks = [] if stream is None else [subscription.sink for subscription in stream.subscriptions]
+        subscriptions = () if stream is None else stream.subscriptions
+        sinks = [subscription.sink for subscription in subscriptions if not isinstance(subscription, Relay)]
         return [Present(sink.client, sink.by) for sink in sinks]
 
     def typing(self, key: str, command: Typing, by: Person, reply: Callable[[Any], None]) -> None:
-        """Whoever may read the post, and has a name, is shown as typing."""
+        """Whoever may read the post, which is here, and has a name, is shown as typing."""
 
         def readable(answer: Any) -> None:
             if isinstance(answer, DomainError):

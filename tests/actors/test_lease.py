@@ -32,3 +32,16 @@ def test_a_lost_lease_is_held_again_after_a_renewal() -> None:
     lease.renewed(sent_at=11.0)
 
     assert lease.held(11.0)
+
+
+def test_others_are_judged_only_after_a_whole_lease_without_a_lapse() -> None:
+    lease = Lease()
+    for sent_at in (10.0, 11.0, 12.0):
+        assert not lease.may_judge(sent_at)
+        lease.renewed(sent_at)
+    lease.renewed(13.0)
+    assert lease.may_judge(13.0)
+
+    lapsed_at = 13.0 + LEASE_TRUSTED_S
+    lease.renewed(lapsed_at)
+    assert not lease.may_judge(lapsed_at + 1.0)
