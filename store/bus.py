@@ -33,6 +33,8 @@ class Bus(Protocol):
     def joined(self, inbox: str, listener: Listener) -> AbstractAsyncContextManager[None]:
         """Listen at ``inbox`` and at ``EVERYONE``, one's own messages included, until left. Once a bus.
 
+        The name of the inbox is that of no other bus, nor was it ever: messages are known by it to be of one sender.
+
         Entering waits until the bus is reached, at most a few seconds; leaving, until what was sent is on its way, at
         most a second.
 

@@ -4,8 +4,8 @@ Redis keeps nothing for those who are away, says nothing of what it dropped, and
 both connections are one link: when either fails, or does not answer in time, both are given up and made anew, and the
 listener is told. A link counts as made once a probe has come back over it; after that it is probed every few seconds.
 
-Channels are ``plaudit:<cluster>:<inbox>``. What is published is ``MAGIC`` and a MessagePack array of messages; an empty
-array is a probe.
+Channels are ``plaudit:<cluster>:<inbox>``. What is published is ``MAGIC`` and a MessagePack array: the sender's inbox,
+the number of its link, and the messages; none, to oneself, are a probe.
 """
 
 import asyncio
@@ -15,6 +15,7 @@ from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import Any, NoReturn
 
 import msgspec
+from msgspec import Struct
 from redis.asyncio.connection import AbstractConnection, Connection, parse_url
 from redis.exceptions import (
     AuthenticationError,
@@ -43,7 +44,7 @@ FRAME_BYTES_MAX = 256 << 10
 """In one ``PUBLISH``, unless a single message is larger: who gets it hands on all of it in one go."""
 ROUND_BYTES_MAX = 4 << 20
 """About what one round trip may carry: it has to arrive within ``ANSWER_TIMEOUT_S``."""
-RECEIVED_BYTES_MAX = PENDING_BYTES_MAX + 64
+RECEIVED_BYTES_MAX = PENDING_BYTES_MAX + 1024
 """No frame of ours is larger: a message and what packing adds."""
 REASON_CHARACTERS_MAX = 200
 
@@ -51,16 +52,25 @@ _LOST = (RedisError, OSError, EOFError, TimeoutError)
 log = logging.getLogger("plaudit.bus")
 
 
-def packed(messages: Sequence[bytes]) -> bytes:
-    return MAGIC + msgspec.msgpack.encode(messages)
+class Frame(Struct, array_like=True, forbid_unknown_fields=True, frozen=True):
+    """What one ``PUBLISH`` carries."""
+
+    sender: str
+    link: int
+    """+1 with each link that the sender makes."""
+    messages: list[bytes]
 
 
-def unpacked(frame: bytes) -> list[bytes] | None:
-    """The messages in ``frame``; None if none of us wrote it."""
-    if len(frame) > RECEIVED_BYTES_MAX or not frame.startswith(MAGIC):
+def packed(frame: Frame) -> bytes:
+    return MAGIC + msgspec.msgpack.encode(frame)
+
+
+def unpacked(data: bytes) -> Frame | None:
+    """The frame in ``data``; None if none of us wrote it."""
+    if len(data) > RECEIVED_BYTES_MAX or not data.startswith(MAGIC):
         return None
     try:
-        return msgspec.msgpack.decode(memoryview(frame)[len(MAGIC) :], type=list[bytes])
+        return msgspec.msgpack.decode(memoryview(data)[len(MAGIC) :], type=Frame)
     except msgspec.MsgspecError:
         return None
 
@@ -79,13 +89,19 @@ class RedisBus:
         self._none = asyncio.Event()
         self._none.set()
         self._down: str | None = "not joined"
+        self._inbox = ""
+        self._link = 0
+        self._latest: dict[str, int] = {}
+        """Sender → its latest link, of those that have made more than one."""
         self._probed_at: float | None = None
         self._heard_at = 0.0
 
     @asynccontextmanager
     async def joined(self, inbox: str, listener: Listener) -> AsyncIterator[None]:
+        assert not self._inbox, "a bus is joined once"
+        self._inbox = inbox
         reached: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        running = asyncio.create_task(self._run(self._channel(inbox), listener, reached), name="redis bus")
+        running = asyncio.create_task(self._run(listener, reached), name="redis bus")
         try:
             await reached
             yield
@@ -97,7 +113,7 @@ class RedisBus:
             self._down = "left"
 
     def send(self, inbox: str, message: bytes) -> None:
-        if self._down is not None or not self._outgoing.put(self._channel(inbox), message):
+        if self._down is not None or not self._outgoing.put(inbox, message):
             self._counts.dropped(1)
             return
         self._none.clear()
@@ -111,14 +127,14 @@ class RedisBus:
 
     # -- the life of a link
 
-    async def _run(self, own: str, listener: Listener, reached: "asyncio.Future[None]") -> None:
+    async def _run(self, listener: Listener, reached: "asyncio.Future[None]") -> None:
         """Keep a link until cancelled; if the first cannot be made, end with the reason in ``reached``."""
         clock = asyncio.get_running_loop().time
         backoff_s = BACKOFF_MIN_S
         while True:
             began = clock()
             try:
-                await self._use_a_link(own, listener, reached)
+                await self._use_a_link(listener, reached)
             except (*_LOST, BusUnavailable) as error:
                 why = _reason(error, self._url)
             except Exception:
@@ -136,12 +152,14 @@ class RedisBus:
             backoff_s = BACKOFF_MIN_S if lasted else min(2 * backoff_s, BACKOFF_MAX_S)
             await asyncio.sleep(backoff_s)
 
-    async def _use_a_link(self, own: str, listener: Listener, reached: "asyncio.Future[None]") -> NoReturn:
+    async def _use_a_link(self, listener: Listener, reached: "asyncio.Future[None]") -> NoReturn:
         """Make a link, and use it until it fails."""
         async with AsyncExitStack() as stack:
+            self._link += 1
+            channels = [self._channel(inbox) for inbox in (EVERYONE, self._inbox)]
             async with asyncio.timeout(OPEN_TIMEOUT_S):
-                link = await stack.enter_async_context(_linked(self._url, [self._channel(EVERYONE), own]))
-                early = await self._first_probe(link, own)
+                link = await stack.enter_async_context(_linked(self._url, channels))
+                early = await self._first_probe(link)
             stack.callback(self._drop)
             self._down = None
             if reached.done():
@@ -149,15 +167,15 @@ class RedisBus:
                 listener.interrupted()
             else:
                 reached.set_result(None)
-            for frame in early:
-                self._hear(frame, listener)
-            await _until_one_fails(self._listen(link, listener), self._publish(link), self._probe(link, own))
+            for data in early:
+                self._hear(data, listener)
+            await _until_one_fails(self._listen(link, listener), self._publish(link), self._probe(link))
 
-    async def _first_probe(self, link: "_Link", own: str) -> list[bytes]:
+    async def _first_probe(self, link: "_Link") -> list[bytes]:
         """Send a probe and wait for it; returns what was heard before it, and it."""
         early: list[bytes] = []
-        await self._send_probe(link, own)
-        while not early or unpacked(early[-1]) != []:
+        await self._send_probe(link)
+        while not early or unpacked(early[-1]) != self._frame([]):
             early.append(await link.heard())
         return early
 
@@ -177,17 +195,27 @@ class RedisBus:
         while True:
             self._hear(await link.heard(), listener)
 
-    def _hear(self, frame: bytes, listener: Listener) -> None:
+    def _hear(self, data: bytes, listener: Listener) -> None:
         self._heard_at = asyncio.get_running_loop().time()
-        messages = unpacked(frame)
-        if messages is None:
+        frame = unpacked(data)
+        if frame is None:
             self._counts.malformed()
-        elif messages:
-            for message in messages:
-                listener.received(message)
-        elif self._probed_at is not None:
+        elif frame == self._frame([]) and self._probed_at is not None:
             self._counts.lag(self._heard_at - self._probed_at)
             self._probed_at = None
+        elif self._in_order(frame):
+            for message in frame.messages:
+                listener.received(message)
+
+    def _in_order(self, frame: Frame) -> bool:
+        """False if the sender has given up the link of ``frame``, and something of a later one was heard.
+
+        What a network has held back may arrive long after its sender has connected anew.
+        """
+        latest = self._latest.get(frame.sender, 1)
+        if frame.link > latest:
+            self._latest[frame.sender] = frame.link
+        return frame.link >= latest
 
     async def _publish(self, link: "_Link") -> NoReturn:
         """One round trip at a time; what is sent meanwhile is the next."""
@@ -206,26 +234,29 @@ class RedisBus:
         frames: list[tuple[str, bytes]] = []
         size_bytes = 0
         while self._outgoing and size_bytes < ROUND_BYTES_MAX:
-            channel, messages = self._outgoing.next(FRAME_BYTES_MAX)
+            inbox, messages = self._outgoing.next(FRAME_BYTES_MAX)
             self._in_flight += len(messages)
-            frames.append((channel, packed(messages)))
+            frames.append((self._channel(inbox), packed(self._frame(messages))))
             size_bytes += len(frames[-1][1])
         return frames, size_bytes
 
-    async def _probe(self, link: "_Link", own: str) -> NoReturn:
+    async def _probe(self, link: "_Link") -> NoReturn:
         """Try the link every few seconds, also when it seems alive: what is measured then is the lag under load."""
         while True:
             await asyncio.sleep(PROBE_EVERY_S)
-            probed_at = await self._send_probe(link, own)
+            probed_at = await self._send_probe(link)
             await asyncio.sleep(ANSWER_TIMEOUT_S)
             if self._heard_at < probed_at:
                 raise TimeoutError
 
-    async def _send_probe(self, link: "_Link", own: str) -> float:
+    async def _send_probe(self, link: "_Link") -> float:
         probed_at = self._probed_at = asyncio.get_running_loop().time()
         async with asyncio.timeout(ANSWER_TIMEOUT_S):
-            await link.publish([(own, packed([]))])
+            await link.publish([(self._channel(self._inbox), packed(self._frame([])))])
         return probed_at
+
+    def _frame(self, messages: list[bytes]) -> Frame:
+        return Frame(self._inbox, self._link, messages)
 
 
 # -- connections

@@ -3,20 +3,25 @@
 import asyncio
 import os
 import signal
+import ssl
 import tempfile
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
+from datetime import UTC, datetime, timedelta
+from ipaddress import IPv4Address
 from pathlib import Path
 from uuid import uuid4
 
-import msgspec
 import pytest
 import pytest_asyncio
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 from redis.asyncio import Redis
 
 from store.bus import EVERYONE, BusUnavailable
 from store.embedded_redis import EmbeddedRedis
-from store.redis import MAGIC, RECEIVED_BYTES_MAX, RedisBus, packed, unpacked
+from store.redis import MAGIC, RECEIVED_BYTES_MAX, Frame, RedisBus, packed, unpacked
 from tests.faults.proxy import BOTH, Proxy
 from tests.store.buses import INTERRUPTED, RecordingCounts, RecordingListener, until_down
 
@@ -91,7 +96,7 @@ async def test_who_is_too_slow_for_redis_is_interrupted(redis: EmbeddedRedis) ->
         await admin.config_set("client-output-buffer-limit", "pubsub 1mb 1mb 1")
         proxy.hold(["replies"])
         for _ in range(32):
-            await admin.publish("plaudit:test:w:1", packed([bytes(1 << 20)]))
+            await admin.publish("plaudit:test:w:1", packed(Frame("w:2", 1, [bytes(1 << 20)])))
         await admin.config_set("client-output-buffer-limit", "pubsub 64mb 64mb 1")
         proxy.release()
         await slow.until_heard(INTERRUPTED)
@@ -128,6 +133,26 @@ async def test_a_silence_is_tried_by_a_probe(redis_url: str, monkeypatch: pytest
         proxy.release()
         await a.until_heard(INTERRUPTED)
     assert a.heard == [INTERRUPTED]
+
+
+async def test_what_a_given_up_connection_had_sent_does_not_arrive_after_what_came_later(redis_url: str) -> None:
+    cluster = uuid4().hex
+    async with (
+        Proxy(redis_url) as proxy,
+        member(proxy.url, "w:2", cluster) as b,
+        member(redis_url, "w:1", cluster) as a,
+    ):
+        b.bus.send("w:1", b"old")
+        await a.until_heard(b"old")
+        proxy.cut()
+        await b.until_heard(INTERRUPTED)
+        b.bus.send("w:1", b"new")
+        await a.until_heard(b"new")
+        async with client(redis_url) as network:
+            await network.publish(f"plaudit:{cluster}:w:1", packed(Frame("w:2", 1, [b"held back"])))
+        b.bus.send("w:1", b"newer")
+        await a.until_heard(b"newer")
+    assert a.heard == [b"old", b"new", b"newer"]
 
 
 async def test_a_listener_that_fails_is_told_to_begin_anew(redis_url: str, caplog: pytest.LogCaptureFixture) -> None:
@@ -227,12 +252,69 @@ async def test_a_server_that_says_nothing_is_waited_for_only_so_long(
         assert "does not answer" in await refusal(proxy.url)
 
 
+async def test_an_encrypted_connection_is_one_too(redis_url: str, tmp_path: Path) -> None:
+    async with encrypted(redis_url, tmp_path) as port:
+        async with member(f"rediss://127.0.0.1:{port}?ssl_ca_certs={tmp_path}/cert.pem", uuid4().hex) as a:
+            a.bus.send(EVERYONE, b"hello")
+            await a.until_heard(b"hello")
+        assert "certificate verify failed" in await refusal(f"rediss://127.0.0.1:{port}")
+        assert await refusal(f"redis://127.0.0.1:{port}")
+
+
+@asynccontextmanager
+async def encrypted(url: str, directory: Path) -> AsyncIterator[int]:
+    """Where TLS clients reach the Redis of a Unix socket."""
+
+    async def forward(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        redis_reader, redis_writer = await asyncio.open_unix_connection(url.removeprefix("unix://"))
+        await asyncio.gather(copy(reader, redis_writer), copy(redis_reader, writer))
+
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(self_signed(directory / "cert.pem"))
+    async with await asyncio.start_server(forward, "127.0.0.1", 0, ssl=context) as server:
+        yield server.sockets[0].getsockname()[1]
+
+
+async def copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    with suppress(OSError):
+        while data := await reader.read(1 << 16):
+            writer.write(data)
+    writer.close()
+
+
+def self_signed(path: Path) -> Path:
+    """A key and its certificate for 127.0.0.1, written to ``path``."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "test")])
+    now = datetime.now(UTC)
+    certificate = (
+        x509.CertificateBuilder(name, name, key.public_key(), 1, now - timedelta(days=1), now + timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(IPv4Address("127.0.0.1"))]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    pem = serialization.Encoding.PEM
+    plain = (serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    path.write_bytes(key.private_bytes(pem, *plain) + certificate.public_bytes(pem))
+    return path
+
+
 # -- what it passes over
 
 
 async def test_what_none_of_us_wrote_is_counted_and_passed_over(redis: EmbeddedRedis) -> None:
     async with member(redis.url) as a, client(redis.url) as stranger:
-        foreign = (b"", b"hello", MAGIC, MAGIC + b"\xc1", MAGIC + msgspec.msgpack.encode([1]), b"\x00" * 100_000)
+        whole = packed(Frame("w:2", 1, [b"message"]))
+        foreign = (
+            b"",
+            b"hello",
+            MAGIC,
+            MAGIC + b"\xc1",
+            MAGIC + b"\x91\x01",
+            whole[:-1],
+            whole + b"x",
+            b"\0" * 100_000,
+        )
         for message in foreign:
             await stranger.publish("plaudit:test:w:1", message)
         a.bus.send("w:1", b"ours")
@@ -242,8 +324,10 @@ async def test_what_none_of_us_wrote_is_counted_and_passed_over(redis: EmbeddedR
 
 
 def test_what_is_too_large_is_not_even_looked_at() -> None:
-    assert unpacked(MAGIC + b"\x90") == []
-    assert unpacked((MAGIC + b"\x90").ljust(RECEIVED_BYTES_MAX + 1, b"\0")) is None
+    frame = Frame("w:1", 1, [b""])
+    beyond = RECEIVED_BYTES_MAX + 1 - len(packed(frame))
+    assert unpacked(packed(frame)) == frame
+    assert unpacked(packed(Frame("w:1", 1, [bytes(beyond)]))) is None
 
 
 async def test_two_clusters_on_one_redis_do_not_hear_each_other(redis_url: str) -> None:
@@ -268,7 +352,7 @@ async def test_messages_of_one_turn_and_inbox_are_one_message_of_redis(redis_url
             a.bus.send("w:2", b"other")
         heard = await pubsub.get_message(ignore_subscribe_messages=True, timeout=5)
     assert heard is not None
-    assert unpacked(heard["data"]) == [f"{number}".encode() for number in range(10)]
+    assert unpacked(heard["data"]) == Frame("w:1", 1, [f"{number}".encode() for number in range(10)])
 
 
 async def test_a_hundred_thousand_messages_keep_their_order(redis_url: str) -> None:
