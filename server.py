@@ -268,7 +268,7 @@ async def show_cluster(settings: Settings, arguments: argparse.Namespace) -> Non
     if arguments.json:
         print(msgspec.json.format(msgspec.json.encode(view)).decode())
     else:
-        Console(highlight=False).print(overview(view))
+        Console(highlight=False, markup=False).print(overview(view))
 
 
 async def secret_of_database(settings: ServerSettings) -> bytes:

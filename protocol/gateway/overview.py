@@ -42,15 +42,15 @@ async def fetch_cluster(url: str, token: str) -> ClusterView:
 
 def overview(view: ClusterView) -> RenderableType:
     """Tables for a terminal."""
-    return Group(_workers(view), _slots(view), _bus(view), "", _busiest(view))
+    return Group(_workers(view), "", _slots(view), "", _busiest(view))
 
 
 def _workers(view: ClusterView) -> Table:
-    table = _table("worker", "state", "lease s", "slots", "actors", "connections")
+    table = _table("worker", "state", "lease s", "slots", "actors", "connections", "bus")
     for worker in view.workers:
         lease = "?" if worker.lease_s is None else f"{worker.lease_s:.1f}"
         numbers = (worker.slots, worker.actors, worker.connections)
-        table.add_row(worker.label, _state(worker), lease, *map(_number, numbers))
+        table.add_row(worker.label, _state(worker), lease, *map(_number, numbers), _bus(worker.bus))
     return table
 
 
@@ -71,15 +71,10 @@ def _slots(view: ClusterView) -> str:
     return f"Slots without an owner: {len(unowned)} ({', '.join(map(str, unowned[:16]))}{', …' * (len(unowned) > 16)})"
 
 
-def _bus(view: ClusterView) -> str:
-    found = [(worker.label, worker.bus) for worker in view.workers if worker.bus is not None]
-    if all(bus.state == "none" for _, bus in found):
-        return "There is no bus: one worker needs none."
-    return "The bus: " + "; ".join(f"{label} {_bus_state(bus)}" for label, bus in found)
-
-
-def _bus_state(bus: BusView) -> str:
-    return f"{bus.state}, lag {1000 * bus.lag_s:.1f} ms, {bus.dropped} dropped"
+def _bus(bus: BusView | None) -> str:
+    if bus is None:
+        return "?"
+    return "none" if bus.state == "none" else f"{bus.state}, lag {1000 * bus.lag_s:.1f} ms, {bus.dropped} dropped"
 
 
 def _busiest(view: ClusterView) -> RenderableType:

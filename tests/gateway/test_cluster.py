@@ -16,11 +16,11 @@ from prometheus_client.parser import text_string_to_metric_families
 from rich.console import Console
 
 from actors.runtime.metrics import Metrics
-from protocol.cluster import ActorLoad, ClusterView, Lease, Leases
+from protocol.cluster import ActorLoad, BusView, ClusterView, Lease, Leases
 from protocol.commands import Person
 from protocol.errors import Unavailable
 from protocol.gateway.app import make_app
-from protocol.gateway.cluster import cluster_view
+from protocol.gateway.cluster import Status, cluster_view
 from protocol.gateway.overview import ClusterUnreachable, fetch_cluster, overview
 from protocol.gateway.scrape import FRESH_S, Scrape, merged
 from protocol.gateway.settings import GatewaySettings
@@ -210,14 +210,19 @@ async def test_what_is_no_server_is_said_in_one_line(site: HttpSite) -> None:
 
 
 def printed(view: ClusterView) -> str:
-    console = Console(file=StringIO(), width=120)
+    console = Console(file=StringIO(), width=140, markup=False)
     console.print(overview(view))
     return console.file.getvalue()  # type: ignore[attr-defined,no-any-return]
 
 
 def test_a_cluster_in_trouble_reads_as_one() -> None:
     leases = Leases([Lease("a", "host:1/0", -0.5, 0), Lease("b", "host:1/1", 2.0, 200)], list(range(56)))
-    text = printed(cluster_view([], leases))
+    bus = BusView(state="down", lag_s=0.0125, dropped=7)
+    failing = {"bus": "[/x] refused"}
+    status = Status(id="b", label="host:1/1", failing=failing, actors=1, connections=2, bus=bus, busiest=[])
+    text = printed(cluster_view([status], leases))
+    assert "failing; bus: [/x] refused" in text
+    assert "down, lag 12.5 ms, 7 dropped" in text
     assert "silent" in text
     assert "Slots without an owner: 56 (0, 1, 2," in text
     assert "No actor is busy." in text

@@ -172,6 +172,11 @@ async def test_times_are_stored_as_what_a_person_reads(postgres_rig: PostgresRig
 # -- migrations
 
 
+def test_every_migration_has_a_number_of_its_own() -> None:
+    names = [path.name for path in (Path(postgres.__file__).parent / "migrations").glob("*.sql")]
+    assert sorted(int(name.partition("_")[0]) for name in names) == list(range(1, len(names) + 1))
+
+
 @pytest.fixture
 async def new_url(database_url: str, admin: "asyncpg.Connection[asyncpg.Record]") -> str:
     """An empty database."""
