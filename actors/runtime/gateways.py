@@ -54,7 +54,7 @@ class Gateways:
             for process in others:
                 self._peers.send(process, Question(number, subject, data))
             async with asyncio.timeout(GATHER_S):
-                for _ in others:
+                while len(answers) < len(others) + (mine is not None):
                     answers.append(await coming.get())
         except TimeoutError:
             log.info("not all %d other workers answered about %s", len(others), subject)

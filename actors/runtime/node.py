@@ -19,7 +19,6 @@ from actors.runtime.committer import Committer
 from actors.runtime.directory import Directory
 from actors.runtime.env import Env, Ids
 from actors.runtime.gateways import Gateways
-from actors.runtime.gateways import Gateways
 from actors.runtime.hub import Hub
 from actors.runtime.messages import AuthorChanged, Claimed, Leaving, Look
 from actors.runtime.metrics import Metrics

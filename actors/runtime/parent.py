@@ -187,14 +187,15 @@ class Parent:
 
     async def _ended(self, child: Child, status: int, *, settled: bool) -> None:
         number, pid = child.place.number, child.process.pid
+        if not self._failed.done() and self._hopeless(status):
+            self._failed.set_result(_why(child, status))
+            return
         if child.leaving and status == 0:
             log.info("worker %d (process %d) has handed over", number, pid)
         else:
             log.warning("worker %d (process %d) ended: %s", number, pid, _why(child, status))
         self._tasks.spawn(self._free(child), "what a worker held")
-        if not self._failed.done() and self._hopeless(status):
-            self._failed.set_result(_why(child, status))
-        elif not self._at(number):
+        if not self._at(number):
             await self._replace(number, settled)
 
     async def _free(self, child: Child) -> None:

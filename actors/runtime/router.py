@@ -276,11 +276,8 @@ class Router:
             reply(error)
 
     def _answer(self, process: bytes, window: Window, id: int, answer: Any) -> None:
-        message: Message
-        if isinstance(answer, DomainError):
-            message = not_answered(id, answer)
-        else:
-            message = Answered(id, encode_answer(answer))
+        refused = isinstance(answer, DomainError)
+        message: Message = not_answered(id, answer) if refused else Answered(id, encode_answer(answer))
         if id in window.answers:
             window.answers[id] = message
         self._peers.send(process, message)

@@ -16,13 +16,12 @@ from actors.runtime.metrics import Metrics
 from actors.runtime.ownership import Ownership
 from actors.runtime.past import PAGE_ROWS, Past
 from actors.runtime.relays import Moved, Relay, Relays, Submit
-from protocol.commands import Command, Person, Typing
+from protocol.commands import Person, Typing
 from protocol.cursor import Cursor
 from protocol.delivery import Attached, Changed, Present, Published, Sink
 from protocol.errors import DomainError, Refused, Unavailable
 from protocol.views import Ack
 from store.base import StoreUnavailable
-
 
 MOVES_MAX = 3
 """So often an actor may change its worker while somebody subscribes."""
