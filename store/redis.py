@@ -16,7 +16,7 @@ from typing import Any, NoReturn
 
 import msgspec
 from msgspec import Struct
-from redis.asyncio.connection import AbstractConnection, Connection, parse_url
+from redis.asyncio.connection import AbstractConnection, Connection, UnixDomainSocketConnection, parse_url
 from redis.exceptions import (
     AuthenticationError,
     AuthorizationError,
@@ -47,6 +47,7 @@ ROUND_BYTES_MAX = 4 << 20
 RECEIVED_BYTES_MAX = PENDING_BYTES_MAX + 1024
 """No frame of ours is larger: a message and what packing adds."""
 REASON_CHARACTERS_MAX = 200
+URLS = "redis://user:password@host:port, rediss://… or unix:///path"
 
 _LOST = (RedisError, OSError, EOFError, TimeoutError)
 log = logging.getLogger("plaudit.bus")
@@ -182,7 +183,7 @@ class RedisBus:
     def _drop(self) -> None:
         """Give up what waits and what is in flight: it may have arrived, and sent again would arrive twice."""
         # Before anything else runs: what is sent from now on is dropped as well.
-        self._down = self._down or "lost"
+        self._down = "lost"
         if dropped := self._outgoing.clear() + self._in_flight:
             self._counts.dropped(dropped)
         self._in_flight = 0
@@ -310,7 +311,8 @@ async def _connected(url: str) -> AsyncIterator[AbstractConnection]:
     try:
         connection = _connection(url)
     except (ValueError, TypeError, RedisError) as error:
-        raise BusUnavailable(f"the URL of Redis cannot be used: {error}") from error
+        # Not in the error's own words, which may contain a part of the password.
+        raise BusUnavailable(f"the URL of Redis cannot be used; it should be like {URLS}") from error
     try:
         await _check_version(connection, _place(url))
         yield connection
@@ -321,27 +323,36 @@ async def _connected(url: str) -> AsyncIterator[AbstractConnection]:
 def _connection(url: str) -> AbstractConnection:
     options: dict[str, Any] = dict(parse_url(url))
     make: type[AbstractConnection] = options.pop("connection_class", Connection)
-    # Every wait has a deadline here already, and nothing may be tried again behind our back. Without driver_info it
-    # does not introduce itself, which old servers refuse.
-    ours = {"protocol": 2, "socket_timeout": None, "socket_connect_timeout": OPEN_TIMEOUT_S, "driver_info": None}
-    return make(**{**options, **ours, "decode_responses": False, "health_check_interval": 0})
+    if make is UnixDomainSocketConnection and not options.get("path"):
+        raise ValueError("no path")
+    # Every wait has a deadline here already. Pub/sub knows no databases, and who may only publish and subscribe may
+    # not choose one, nor introduce the client by name (driver_info).
+    waits = {"socket_timeout": None, "socket_connect_timeout": OPEN_TIMEOUT_S, "health_check_interval": 0}
+    return make(**{**options, **waits, "protocol": 2, "decode_responses": False, "db": 0, "driver_info": None})
 
 
 async def _check_version(connection: AbstractConnection, place: str) -> None:
-    # The first command connects, and logs in.
-    await connection.send_command("HELLO", 2)
+    version = await _version(connection, place)
+    if tuple(int(number) for number in version.split(b".")[:2] if number.isdigit()) < REDIS_MIN:
+        raise BusUnavailable(_too_old(place, version.decode(errors="replace")))
+
+
+async def _version(connection: AbstractConnection, place: str) -> bytes:
     try:
+        # The first command connects, and logs in.
+        await connection.send_command("HELLO", 2)
         answer = await connection.read_response()
     except ResponseError as error:
         if not str(error).lower().startswith("unknown command"):
             raise
         raise BusUnavailable(_too_old(place, "5 or older")) from error
-    told = dict(zip(answer[::2], answer[1::2], strict=False)) if isinstance(answer, list) else {}
-    version = told.get(b"version")
-    if not isinstance(version, bytes):
-        raise InvalidResponse("HELLO is not answered by a version")
-    if tuple(int(number) for number in version.split(b".")[:2] if number.isdigit()) < REDIS_MIN:
-        raise BusUnavailable(_too_old(place, version.decode(errors="replace")))
+    except (ValueError, RecursionError) as error:
+        raise InvalidResponse("its answer makes no sense") from error
+    fields = answer if isinstance(answer, list) else []
+    for name, value in zip(fields[::2], fields[1::2], strict=False):
+        if name == b"version" and isinstance(value, bytes):
+            return value
+    raise InvalidResponse("it does not tell its version")
 
 
 def _too_old(place: str, version: str) -> str:
