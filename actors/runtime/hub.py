@@ -8,28 +8,24 @@ stands.
 
 import asyncio
 import logging
-from collections import deque
 from collections.abc import Callable, Sequence
 
 import msgspec
 from msgspec.structs import replace
 
 from actors.actor import Numbers
-from actors.keys import slot_of
 from actors.runtime.env import Env
 from actors.runtime.metrics import Metrics
-from actors.runtime.past import PAGE_ROWS, Past, counters_changed
+from actors.runtime.past import PAGE_ROWS, Past
+from actors.runtime.stream import Round, Stream, StreamSubscription
 from actors.runtime.tasks import Tasks
-from protocol.delivery import Form, Published, Sink
+from protocol.delivery import Published, Sink
 from protocol.errors import SLOW, DomainError
 from protocol.views import CountersChanged, TypingChanged
 from store.base import StoreUnavailable
 
 log = logging.getLogger("plaudit.hub")
 
-RING_COUNT_MAX = 512
-RING_BYTES_MAX = 512 << 10
-"""Recent publications that a stream keeps for those who come back at once."""
 TICK_MIN_S = 0.005
 TICK_MAX_S = 0.05
 """A stream that is busy sends what has gathered at such intervals; a quiet one sends at once."""
@@ -47,100 +43,6 @@ SLOW_AFTER_S = 20.0
 RECOVER_RETRY_S = 0.5
 TYPING_S = 6.0
 TYPING_MAX = 50
-TYPING_SHOWN_MAX = 5
-
-
-class StreamSubscription:
-    """One sink's interest in one stream; see ``protocol.delivery.Subscription``."""
-
-    __slots__ = ("_hub", "live", "open", "position", "sink", "stream", "watchers")
-
-    def __init__(self, hub: "Hub", stream: "Stream", sink: Sink, position: int, watchers: int = 1) -> None:
-        self._hub = hub
-        self.stream = stream
-        self.sink = sink
-        self.watchers = watchers
-        """The people it stands for: one, or those of another worker."""
-        self.position = position
-        """The last offset that was handed to the sink."""
-        self.live = False
-        self.open = True
-
-    def start(self) -> None:
-        self.catch_up()
-
-    def catch_up(self) -> None:
-        """It is not where its stream is: bring it there."""
-        self._hub.catch_up(self)
-
-    def close(self) -> None:
-        self._hub.unsubscribe(self)
-
-
-class Stream:
-    """The subscribers of one actor's stream, and its recent past."""
-
-    def __init__(self, key: str, epoch: str, head: int, numbers: Numbers | None, views: tuple[int, int]) -> None:
-        self.key = key
-        self.slot = slot_of(key)
-        self.epoch = epoch
-        self.head = head
-        """The last offset that was published here."""
-        self.subscriptions: set[StreamSubscription] = set()
-        self.watchers = 0
-        """People who watch, over all workers; of a relayed stream, those who watch here."""
-        self.relayed = False
-        """Whether its actor is on another worker, from where what it publishes comes."""
-        self.shown: CountersChanged | None = None
-        """Of a relayed stream, the counters that came last."""
-        self.numbers = numbers
-        self.views = views
-        self.of_comments: dict[str, dict[str, int]] = {}
-        self.typing: dict[int, tuple[str, float]] = {}
-        self._ring: deque[Published] = deque()
-        self._ring_bytes = 0
-        self.gathered: list[Published] = []
-        self.tick_s = 0.0
-        self.sent_at = float("-inf")
-        self.broadcasting = False
-        self.counters_due = 0.0
-        self.tick: asyncio.TimerHandle | asyncio.Handle | None = None
-        self.counters_tick: asyncio.TimerHandle | None = None
-        self.counters_sent_at = float("-inf")
-
-    def append(self, item: Published) -> None:
-        assert item.offset == self.head + 1
-        self.head = item.offset
-        self._ring.append(item)
-        self._ring_bytes += len(item.data)
-        while len(self._ring) > RING_COUNT_MAX or self._ring_bytes > RING_BYTES_MAX:
-            self._ring_bytes -= len(self._ring.popleft().data)
-
-    def jump(self, head: int) -> None:
-        """The head is ``head``, by publications that are not here: the ring begins anew behind the hole."""
-        self.head = head
-        self._ring.clear()
-        self._ring_bytes = 0
-        self.gathered.clear()
-
-    def after(self, position: int) -> list[Published] | None:
-        """What follows ``position``, gathered or sent; None if the ring does not reach back so far."""
-        missing = self.head - position
-        if missing <= 0:
-            return []
-        if missing > len(self._ring):
-            return None
-        return list(self._ring)[-missing:]
-
-    def typing_names(self) -> list[str]:
-        return [name for name, _ in list(self.typing.values())[:TYPING_SHOWN_MAX]]
-
-    def counters(self) -> CountersChanged | None:
-        if self.relayed:
-            return self.shown
-        if self.numbers is None:
-            return None
-        return counters_changed(self.numbers, self.views, self.watchers, self.of_comments)
 
 
 class Hub:
@@ -496,23 +398,3 @@ class Hub:
         names = stream.typing_names()
         if names != before:
             self._broadcast(stream, [Published(None, self._json.encode(TypingChanged(people=names)))])
-
-
-class Round:
-    """One tick's publications, and the frame of each form, built when the first socket wants it."""
-
-    def __init__(self, stream: Stream, items: Sequence[Published]) -> None:
-        self._stream = stream
-        self._items = items
-        self._frames: dict[Form, bytes] = {}
-        self.volatile = items[0].offset is None
-        """Then it moves no subscriber."""
-        self.base = (items[0].offset or 0) - 1
-        """Where a subscriber stands who lacks exactly these."""
-        self.last = items[-1].offset or 0
-
-    def frame(self, form: Form) -> bytes:
-        frame = self._frames.get(form)
-        if frame is None:
-            frame = self._frames[form] = form.encode(self._stream.key, self._stream.epoch, self._items)
-        return frame

@@ -18,11 +18,12 @@ from actors.actor import SYSTEM, ReadHead
 from actors.keys import slot_of
 from actors.runtime.activation import Activation
 from actors.runtime.env import Env
-from actors.runtime.hub import Hub, Stream, StreamSubscription
+from actors.runtime.hub import Hub
 from actors.runtime.messages import Interest, NotWatched, Relayed, Unwatch, Watch, Watched, process_of
 from actors.runtime.metrics import Metrics
 from actors.runtime.ownership import Ownership
 from actors.runtime.peers import Peers
+from actors.runtime.stream import Stream, StreamSubscription
 from actors.runtime.tasks import Tasks
 from protocol.commands import Command, Person
 from protocol.delivery import Form, Published

@@ -11,11 +11,12 @@ from msgspec import json
 from actors.actor import SYSTEM, ReadHead
 from actors.keys import parse_key, slot_of
 from actors.runtime.activation import Activation
-from actors.runtime.hub import Hub, Stream, StreamSubscription
+from actors.runtime.hub import Hub
 from actors.runtime.metrics import Metrics
 from actors.runtime.ownership import Ownership
 from actors.runtime.past import PAGE_ROWS, Past
 from actors.runtime.relays import Moved, Relay, Relays, Submit
+from actors.runtime.stream import Stream, StreamSubscription
 from protocol.commands import Person, Typing
 from protocol.cursor import Cursor
 from protocol.delivery import Attached, Changed, Present, Published, Sink

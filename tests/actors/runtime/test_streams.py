@@ -9,13 +9,13 @@ import pytest
 from actors.runtime.hub import (
     COUNTERS_TICK_S,
     DRAIN_POLL_S,
-    RING_COUNT_MAX,
     SLOW_AFTER_S,
     TYPING_S,
     WATCHERS_TICK_S,
     YIELD_EVERY,
 )
 from actors.runtime.past import PAGE_ROWS
+from actors.runtime.stream import RING_COUNT_MAX
 from protocol.commands import ANONYMOUS, CreatePost, DeletePost, EditPost, React, Typing, View
 from protocol.cursor import Cursor, parse_cursor
 from protocol.delivery import Attached, Present
