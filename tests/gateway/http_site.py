@@ -25,6 +25,7 @@ from protocol.gateway.passwords import Passwords
 from protocol.gateway.runner import Runner
 from protocol.gateway.settings import GatewaySettings, Rate
 from protocol.requests import SignedIn
+from store.bus import Bus
 from store.memory import MemoryStore
 
 SECRET = b"the secret of the server under test"
@@ -135,17 +136,19 @@ class HttpSite(NamedTuple):
 
 
 @asynccontextmanager
-async def http_site(*, store: MemoryStore | None = None, **settings: Any) -> AsyncIterator[HttpSite]:
-    """The gateway with ``settings``; by default without limits worth the name."""
+async def http_site(
+    *, store: MemoryStore | None = None, bus: Bus | None = None, node: str = "test", **settings: Any
+) -> AsyncIterator[HttpSite]:
+    """The gateway with ``settings``, by default without limits worth the name; with a ``bus`` one of several."""
     store = store or MemoryStore(time.time)
     clock = Skewed()
-    env = Env(time.time, time.monotonic, Random(7))
+    env = Env(time.time, time.monotonic, Random(node))
     limits = {"account_rate": UNLIMITED, "address_rate": UNLIMITED, "sign_in_rate": UNLIMITED}
     configured = GatewaySettings(secret=SECRET, **{**limits, **settings})
     registry = CollectorRegistry()
-    async with Node.running(store, env, Policy(), Metrics(registry), node="test") as node:
+    async with Node.running(store, env, Policy(), Metrics(registry), node=node, bus=bus) as actors:
         app = make_app(
-            node,
+            actors,
             configured,
             clock=clock,
             timer=time.monotonic,
@@ -161,7 +164,7 @@ async def http_site(*, store: MemoryStore | None = None, **settings: Any) -> Asy
         port = runner.addresses[0][1]
         try:
             async with aiohttp.ClientSession() as client:
-                yield HttpSite(Api(client, f"http://127.0.0.1:{port}"), store, node, clock, port)
+                yield HttpSite(Api(client, f"http://127.0.0.1:{port}"), store, actors, clock, port)
         finally:
             await runner.cleanup()
 
