@@ -3,6 +3,7 @@
 import asyncio
 import importlib.util
 import os
+import pwd
 import signal
 import subprocess
 import sys
@@ -14,6 +15,7 @@ import psutil
 import pytest
 from redis.asyncio import Redis
 
+from store.children import User, child_setup
 from store.embedded_redis import EmbeddedRedis, EmbeddedRedisError, program
 
 ROOT = Path(__file__).parents[2]
@@ -22,6 +24,7 @@ DEADLINE_S = 10.0
 SERVE_UNTIL_KILLED = """
 import asyncio, sys
 from pathlib import Path
+from store.children import User, child_setup
 from store.embedded_redis import EmbeddedRedis
 
 async def main():
@@ -68,10 +71,15 @@ async def until_gone(pid: int) -> None:
             await asyncio.sleep(0.01)
 
 
-def serve_in_another_process(data_dir: Path) -> tuple[subprocess.Popen[str], int]:
-    """A process that runs the embedded Redis until it is killed, and that of the Redis."""
-    command = [sys.executable, "-c", SERVE_UNTIL_KILLED, str(data_dir)]
-    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
+def serve_in_another_process(data_dir: Path, user: User | None = None) -> tuple[subprocess.Popen[str], int]:
+    """A process that runs the embedded Redis until it is killed, and the id of the Redis."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", SERVE_UNTIL_KILLED, str(data_dir)],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        text=True,
+        preexec_fn=None if user is None else child_setup(user, signal.SIGKILL),
+    )
     assert process.stdout is not None
     pid = int(process.stdout.readline())
     process.stdout.close()
@@ -132,6 +140,20 @@ async def test_it_ends_by_itself_when_the_server_is_killed(data_dir: Path) -> No
     process.kill()
     process.wait()
     await until_gone(orphan)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to be someone else")
+async def test_an_ordinary_user_needs_nothing_of_root(data_dir: Path) -> None:
+    nobody = pwd.getpwnam("nobody")
+    data_dir.mkdir(mode=0o700)
+    os.chown(data_dir, nobody.pw_uid, nobody.pw_gid)
+    process, running = serve_in_another_process(data_dir, User(nobody.pw_uid, nobody.pw_gid))
+    try:
+        assert psutil.Process(running).uids().real == nobody.pw_uid
+    finally:
+        process.kill()
+        process.wait()
+    await until_gone(running)
 
 
 async def test_one_that_nobody_stopped_is_stopped_by_the_next_start(data_dir: Path) -> None:
