@@ -1,0 +1,253 @@
+"""What must hold, whatever happens: the oracles, and the journal of commits that they go by.
+
+The journal is written by the store itself, in the step in which it commits. Everything that leaves a worker, and
+everything that reaches a client, is held against it.
+"""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+from uuid import UUID
+from zlib import crc32
+
+from msgspec import Struct
+
+from actors.actor import Actor
+from actors.post import PostActor
+from store.base import Batch
+from store.memory import MemoryStore, RowT
+from store.rows import CommentRow, PostRow, PostStateRow, ReactionRow
+
+Place = int
+"""Of a row on the stream of its post: a comment's id, or 0 for the post itself."""
+
+
+class Shown(Struct, frozen=True):
+    """A comment as a client sees it."""
+
+    id: int
+    offset: int
+    state: str
+    body: str
+
+
+class PostJournal:
+    """What was committed of one post."""
+
+    def __init__(self) -> None:
+        self.version = 0
+        self.head = 0
+        self.acknowledged = 0
+        """The highest offset that an acknowledgement or a reply has shown to anybody."""
+        self.offsets: dict[Place, int] = {}
+        """Where each row stands now."""
+        self.at: dict[int, Place] = {}
+        """The same by offset: a subscriber who passes one of these by has a gap."""
+        self.images: set[Shown] = set()
+        """Everything that a comment ever was."""
+        self.folded: dict[Place, list[tuple[int, int]]] = defaultdict(list)
+        """Offsets (above, below) at which a row may have stood for a moment within a commit that holds only its end."""
+
+    def saw(self, shown: Shown) -> bool:
+        """Whether the comment was ever committed so; of what came and went within one commit, only where it stood."""
+        within = self.folded.get(shown.id, ())
+        return shown in self.images or any(above < shown.offset < below for above, below in within)
+
+    def passed_by(self, after: int, before: int | None = None) -> list[int]:
+        """The offsets beyond ``after``, and below ``before``, that hold the present state of a row."""
+        below = self.head + 1 if before is None else before
+        return [offset for offset in range(after + 1, below) if offset in self.at]
+
+
+class Journal:
+    """Every commit, in order; the trace; and the first oracle that broke."""
+
+    def __init__(self, clock: Callable[[], float], stop: Callable[[], None], say: Callable[[str], None]) -> None:
+        self.violation: str | None = None
+        self.digest = 0
+        """Of the trace."""
+        self._clock = clock
+        self._stop = stop
+        self._say = say
+        self.posts: dict[int, PostJournal] = defaultdict(PostJournal)
+        self.commits = 0
+        self.fenced = 0
+        self._epochs: dict[int, int] = {}
+        self._created: dict[str, tuple[int, int]] = {}
+        self._served: dict[int, tuple[int, object]] = {}
+
+    def trace(self, what: str) -> None:
+        line = f"{self._clock():9.4f}  {what}"
+        self.digest = crc32(line.encode(), self.digest)
+        self._say(line)
+
+    def violated(self, what: str) -> None:
+        """Nothing that follows the first violation means anything."""
+        if self.violation is None:
+            self.violation = what
+            self.trace(f"VIOLATED: {what}")
+            self._stop()
+
+    def require(self, holds: object, what: str) -> None:
+        if not holds:
+            self.violated(what)
+
+    # -- commits
+
+    def committed(self, store: "JournalledStore", batch: Batch, heads: dict[int, int | None]) -> None:
+        """``batch`` was just written; of each slot the new head, or None."""
+        self.commits += 1
+        self.fenced += sum(head is None for head in heads.values())
+        for slot, head in heads.items():
+            if head is not None:
+                epoch = batch.fences[slot].epoch
+                self.require(epoch >= self._epochs.get(slot, 0), f"slot {slot}: the epoch went back to {epoch}")
+                self._epochs[slot] = epoch
+                self.serves(slot, epoch, batch.worker, "writes")
+        befores: dict[int, int] = {}
+        for (slot, _), state in batch.writes.get(PostStateRow, {}).items():
+            if heads[slot] is not None and isinstance(state, PostStateRow):
+                befores[state.post_id] = self._state(state)
+        for row_type in (PostRow, CommentRow):
+            for (slot, _), row in batch.writes.get(row_type, {}).items():
+                if heads[slot] is not None and isinstance(row, CommentRow | PostRow):
+                    self._row(row, befores)
+        for post_id in befores:
+            self._counters(store, post_id)
+
+    def _state(self, state: PostStateRow) -> int:
+        """Returns the head before."""
+        post = self.posts[state.post_id]
+        before = post.head
+        name = f"post {state.post_id}"
+        self.require(state.version > post.version, f"{name}: version {state.version} after {post.version}")
+        self.require(state.head >= before, f"{name}: the head went back from {before} to {state.head}")
+        post.version, post.head = state.version, state.head
+        return before
+
+    def _row(self, row: CommentRow | PostRow, befores: dict[int, int]) -> None:
+        post_id, place = (row.post_id, row.id) if isinstance(row, CommentRow) else (row.id, 0)
+        post, offset = self.posts[post_id], row.changed_offset
+        before = befores.get(post_id, post.head)
+        known = post.offsets.get(place)
+        name = f"post {post_id}, row {place}"
+        self.require(before < offset <= post.head, f"{name}: offset {offset} is not in {before + 1} … {post.head}")
+        self.require(offset not in post.at, f"{name}: offset {offset} has been given to row {post.at.get(offset)}")
+        if known is not None:
+            del post.at[known]
+        post.offsets[place] = offset
+        post.at[offset] = place
+        post.folded[place].append((before, offset))
+        if isinstance(row, CommentRow):
+            post.images.add(Shown(row.id, offset, row.state, row.body))
+            if known is None:
+                self._create(row)
+
+    def _create(self, row: CommentRow) -> None:
+        if row.body:
+            first = self._created.setdefault(row.body, (row.post_id, row.id))
+            self.require(first == (row.post_id, row.id), f"{row.body!r} is stored twice: {first}, {row.id}")
+
+    def _counters(self, store: "JournalledStore", post_id: int) -> None:
+        """Counters equal the rows."""
+        state = store.row(PostStateRow, post_id)
+        visible = sum(row.state == "visible" for row in store.of_post(CommentRow, post_id))
+        given = [row for row in store.of_post(ReactionRow, post_id) if not row.comment_id]
+        likes = sum(row.amount for row in given if row.kind == "like")
+        applause = sum(row.amount for row in given if row.kind == "applause")
+        counted = (state.comments, state.reactions.get("like", 0), state.applause)
+        self.require(
+            counted == (visible, likes, applause),
+            f"post {post_id}: counters {counted}, rows {(visible, likes, applause)}",
+        )
+
+    # -- who serves
+
+    def serves(self, slot: int, epoch: int, by: object, what: str) -> None:
+        """An activation under ``epoch`` serves a read or has written: none of an older epoch may after it."""
+        newest, who = self._served.get(slot, (0, by))
+        self.require(epoch >= newest, f"slot {slot}: {by} {what} under epoch {epoch}, {who} has served under {newest}")
+        if epoch > newest:
+            self._served[slot] = (epoch, by)
+
+    # -- what is shown
+
+    def shown(self, post_id: int, comments: Iterable[Shown], where: str) -> None:
+        """Nothing is shown that was never committed."""
+        post = self.posts[post_id]
+        for comment in comments:
+            self.require(
+                comment.offset <= post.head and post.saw(comment),
+                f"{where} of post {post_id} shows what was never committed: {comment}",
+            )
+
+    def acknowledged(self, post_id: int, offset: int | None, version: int | None, where: str) -> None:
+        """A reply leaves a worker that says so much is durable."""
+        post = self.posts[post_id]
+        self.require((offset or 0) <= post.head, f"{where}: offset {offset} of post {post_id} is not committed")
+        self.require((version or 0) <= post.version, f"{where}: version {version} of post {post_id} is not committed")
+        post.acknowledged = max(post.acknowledged, offset or 0)
+
+
+class JournalledStore(MemoryStore):
+    """The shared truth: keeps the journal as it writes."""
+
+    journal: Journal
+
+    def _write(self, batch: Batch) -> dict[int, int | None]:
+        heads = super()._write(batch)
+        self.journal.committed(self, batch, heads)
+        return heads
+
+    # -- for the simulation
+
+    def seed(self, posts: Iterable[PostRow]) -> None:
+        """Have these posts, as they are after their creation."""
+        for post in posts:
+            state = PostStateRow(
+                post_id=post.id, version=1, head=1, last_comment_id=0, comments=0, reactions={}, applause=0
+            )
+            journal = self.journal.posts[post.id]
+            journal.version = journal.head = journal.offsets[0] = 1
+            journal.at[1] = 0
+            self._table(PostRow)[post.identity()] = post
+            self._table(PostStateRow)[state.identity()] = state
+
+    def row(self, row_type: type[RowT], *identity: Any) -> RowT:
+        """As it is kept, not a copy."""
+        return self._table(row_type)[identity]
+
+    def of_post(self, row_type: type[RowT], post_id: int) -> Iterator[RowT]:
+        """As they are kept, not copies; by no order."""
+        return (row for key, row in self._table(row_type).items() if key[0] == post_id)
+
+    def owner(self, slot: int) -> tuple[UUID | None, int]:
+        """Who owns ``slot`` at this very moment, and by which epoch."""
+        return self._slots[slot].owner, self._slots[slot].epoch
+
+
+def differences(store: JournalledStore, actor: Actor) -> str | None:
+    """Where a post in memory is not what is stored; only for one with nothing undurable."""
+    if not isinstance(actor, PostActor):
+        return None
+    state = store.row(PostStateRow, actor.post_id)
+    in_memory = actor.state_row()
+    if in_memory != state:
+        return f"{actor.key}: {_differing(in_memory, state)}"
+    rows = list(store.of_post(CommentRow, actor.post_id))
+    if actor.tree.last_id != len(rows):
+        return f"{actor.key}: {actor.tree.last_id} comments in memory, {len(rows)} stored"
+    for row in rows:
+        if actor.tree.visible(row.id) != (row.state == "visible"):
+            return f"{actor.key}: comment {row.id} is {row.state}"
+        kept = actor.recent.get(row.id)
+        if kept is not None and kept.comment != row:
+            return f"{actor.key}: comment {row.id}: {_differing(kept.comment, row)}"
+    return None
+
+
+def _differing(memory: Struct, stored: Struct) -> str:
+    fields: dict[str, tuple[Any, Any]] = {
+        name: (getattr(memory, name), getattr(stored, name)) for name in memory.__struct_fields__
+    }
+    return ", ".join(f"{name} {a!r} in memory, {b!r} stored" for name, (a, b) in fields.items() if a != b)

@@ -1,0 +1,93 @@
+"""Runs seeds, one after the other."""
+
+import gc
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any, NamedTuple
+
+from prometheus_client import CollectorRegistry
+
+from actors import keys, placement
+from actors.runtime import ownership
+from actors.runtime.metrics import Metrics
+from store import memory
+from tests.simulation.oracles import JournalledStore
+from tests.simulation.world import World
+
+SLOTS = 16
+"""Nothing depends on there being 256, which would take half of the time of a seed."""
+
+
+class Result(NamedTuple):
+    """What came of one seed."""
+
+    seed: int
+    violation: str | None
+    digest: int
+    """Of the trace: the same in every process."""
+    steps: int
+    commits: int
+    fenced: int
+    acknowledged: int
+
+
+def run_seed(
+    seed: int,
+    metrics: Metrics | None = None,
+    *,
+    store: type[JournalledStore] = JournalledStore,
+    say: Callable[[str], None] = lambda line: None,
+) -> Result:
+    """Run one seed to its end, or to the first oracle that breaks. ``metrics`` may be shared by many runs."""
+    with ExitStack() as stack:
+        for module in (keys, placement, ownership, memory):
+            stack.enter_context(replaced(module, SLOTS=SLOTS))
+        stack.enter_context(replaced(ownership, MOVED_MAX=SLOTS // 8))
+        stack.enter_context(_quiet_end())
+        world = World(seed, metrics or Metrics(CollectorRegistry()), store=store, say=say)
+        world.run()
+        journal = world.journal
+        acknowledged = sum(client.acknowledged for client in world.clients)
+        steps = world.loop.steps
+        del world
+    return Result(seed, journal.violation, journal.digest, steps, journal.commits, journal.fenced, acknowledged)
+
+
+def run_seeds(seeds: Iterable[int], *, store: type[JournalledStore] = JournalledStore) -> Iterator[Result]:
+    """The results of ``seeds``, in turn. What a run leaves behind is collected between runs only."""
+    metrics = Metrics(CollectorRegistry())
+    gc.collect()
+    gc.freeze()
+    gc.disable()
+    try:
+        for seed in seeds:
+            yield run_seed(seed, metrics, store=store)
+    finally:
+        gc.enable()
+        gc.unfreeze()
+
+
+@contextmanager
+def replaced(owner: object, **attributes: Any) -> Iterator[None]:
+    """``owner``, a module or a class, with other ``attributes`` for a while."""
+    before = {name: vars(owner)[name] for name in attributes}
+    for name, value in attributes.items():
+        setattr(owner, name, value)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            setattr(owner, name, value)
+
+
+@contextmanager
+def _quiet_end() -> Iterator[None]:
+    """A world that ends leaves generators that wait in their ``finally``; that they refuse to end is no news."""
+    hook = sys.unraisablehook
+    sys.unraisablehook = lambda _: None
+    try:
+        yield
+        gc.collect()
+    finally:
+        sys.unraisablehook = hook

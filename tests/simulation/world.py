@@ -1,0 +1,421 @@
+"""The simulated cluster: workers on hosts, one shared store, and the clients; run by one seed."""
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from random import Random
+from types import MappingProxyType
+from typing import cast
+
+from actors.keys import post_key, slot_of
+from actors.policy import Policy
+from actors.runtime.activation import Activation, Envelope, Phase
+from actors.runtime.env import Env
+from actors.runtime.metrics import BusFigures, Metrics
+from actors.runtime.node import Node
+from protocol.commands import Person
+from store.base import Store, StoreUnavailable
+from store.bus import Bus
+from store.memory_bus import Broker
+from store.rows import CommentRow, PostRow, PostStateRow, ReactionRow
+from tests.simulation.clients import Client, Following
+from tests.simulation.edge import Connection, PushForm, Wire
+from tests.simulation.faults import Faults
+from tests.simulation.loop import Host, SimulatedLoop
+from tests.simulation.network import Link, StoreServer, TravellingStore, Weather
+from tests.simulation.oracles import Journal, JournalledStore, differences
+
+STARTED_AT_S = 1_770_000_000.0
+POSTS = (7, 8, 9)
+WORKERS = 3
+CLIENTS = 4
+TROUBLE_S = 12.0
+"""Virtual seconds of faults; then everything heals."""
+FINISH_WITHIN_S = 40.0
+"""Of the healing, until every client has its answers and every stream is caught up."""
+LOOK_EVERY_S = 0.25
+"""How often what is in memory is compared with what is stored, besides after each commit."""
+POLICY = Policy(edit_window_s=10_000_000)
+"""Clocks here may be an hour apart."""
+LEVELS = MappingProxyType({logging.WARNING: "warns", logging.ERROR: "ERROR"})
+
+
+class Worker:
+    """One worker process, from its start to its end."""
+
+    def __init__(self, world: "World", label: str, number: int, skew_s: float) -> None:
+        self.host = Host(f"worker {number}")
+        self.label = label
+        self.skew_s = skew_s
+        self.store_link = Link()
+        self.node: Node | None = None
+        self.connections: list[tuple[Client, Connection]] = []
+        self.leaving = asyncio.Event()
+        self._world = world
+        self._rng = Random(world.rng.getrandbits(64))
+        loop = world.loop
+        self._monotonic_from = world.rng.uniform(0, 1_000_000)
+        self.env = Env(clock=self._clock, monotonic=self._monotonic, rng=self._rng)
+        self.bus_link = Link()
+        self.bus_name: str | None = None
+        """Of the bus that it listens to now."""
+        travelling = TravellingStore(loop, self.host, world.server, self.store_link, self._rng)
+        self.store = cast(Store, travelling)
+        loop.spawn(self.host, self._run(), "main").add_done_callback(self._ended)
+
+    def _clock(self) -> float:
+        return STARTED_AT_S + self.skew_s + self._world.loop.time()
+
+    def _monotonic(self) -> float:
+        return self._monotonic_from + self._world.loop.time()
+
+    async def _run(self) -> None:
+        world = self._world
+        while not self.leaving.is_set():
+            bus = self._new_bus()
+            try:
+                running = Node.running(self.store, self.env, POLICY, world.metrics, node=self.label, bus=bus)
+                async with running as node:
+                    world.observe(self, node)
+                    self.node = node
+                    world.trace(f"{self.host} serves")
+                    await self.leaving.wait()
+                    await node.hand_over()
+                    self.node = None
+                    for _, connection in list(self.connections):
+                        connection.shut_down()
+            except StoreUnavailable as error:
+                world.trace(f"{self.host} does not start: {error!r}")
+                await asyncio.sleep(0.2)
+
+    def _ended(self, run: asyncio.Task[None]) -> None:
+        self._world.loop.kill(self.host)
+        if not run.cancelled() and run.exception() is not None:
+            self._world.journal.violated(f"{self.host} ended with {run.exception()!r}")
+        self._world.gone(self)
+
+    def _new_bus(self) -> Bus:
+        world = self._world
+        self.bus_name = f"{self.host.name}.{len(world.bus_links)}"
+        world.bus_links[self.bus_name] = self.bus_link
+        return world.broker.bus(self.bus_name, BusFigures(world.metrics))
+
+    # -- for clients
+
+    def accept(self, client: Client, out: Wire, closed: Callable[[int], None]) -> Connection | None:
+        """See ``clients.Worker.accept``; a stopped host takes connections, and says nothing."""
+        world = self._world
+        if self.node is None or not self.host.alive:
+            return None
+
+        def say_closed(code: int) -> None:
+            world.loop.send(client.host, 0.001, closed, code)
+            self._forget(connection)
+
+        name = f"{client.by.handle}/{world.connections}"
+        world.connections += 1
+        connection = Connection(world.loop, self.node, name, client.by, world.journal, world.form, out, say_closed)
+        self.connections.append((client, connection))
+        return connection
+
+    def hang_up(self, connection: Connection) -> None:
+        self._forget(connection)
+        self._world.loop.send(self.host, 0.001, connection.end)
+
+    def _forget(self, connection: Connection) -> None:
+        self.connections = [held for held in self.connections if held[1] is not connection]
+
+    # -- for faults
+
+    def kill(self) -> None:
+        """Nothing of it runs any more; its connections are reset."""
+        loop = self._world.loop
+        loop.kill(self.host)
+        self.node = None
+        for client, connection in self.connections:
+            loop.send(client.host, 0.001, client.connection_lost, connection)
+        self.connections.clear()
+        self._world.gone(self)
+
+    def leave(self) -> None:
+        """SIGTERM."""
+        self._world.loop.send(self.host, 0.0, self.leaving.set)
+
+    def look(self) -> None:
+        """The parent says that membership has changed."""
+        if self.node is not None:
+            self._world.loop.send(self.host, 0.001, self.node.look)
+
+    def reset_connections(self) -> None:
+        loop = self._world.loop
+        for client, connection in self.connections:
+            loop.send(client.host, 0.001, client.connection_lost, connection)
+            loop.send(self.host, 0.001, connection.end)
+        self.connections.clear()
+
+
+class World:
+    """Everything of one seed; ``run`` it once."""
+
+    def __init__(
+        self, seed: int, metrics: Metrics, *, store: type[JournalledStore], say: Callable[[str], None]
+    ) -> None:
+        self.seed = seed
+        self.rng = Random(seed)
+        self.metrics = metrics
+        self.loop = SimulatedLoop(Random(self.rng.getrandbits(64)))
+        self.connections = 0
+        self.form = PushForm()
+        self.journal = Journal(self.loop.time, self._stop, say)
+        self.memory = store(self._store_clock)
+        self.memory.journal = self.journal
+        self.weather = Weather()
+        self.broker = Broker(self._route)
+        self.bus_links: dict[str, Link] = {}
+        self.server = StoreServer(self.loop, self.memory, Random(self.rng.getrandbits(64)), self.weather)
+        self.workers: list[Worker] = []
+        self.clients: list[Client] = []
+        self._weather_rng = Random(self.rng.getrandbits(64))
+        self._started = 0
+        self._over = self.loop.create_future()
+
+    # -- the run
+
+    def run(self) -> None:
+        """Raises what the simulation itself does wrong; what the product does wrong is in the journal."""
+        try:
+            with self._logged():
+                self._make_posts()
+                task = self.loop.spawn(self.loop.outside, self._play(), "play")
+                self.loop.run_until_complete(asyncio.wait([task, self._over], return_when=asyncio.FIRST_COMPLETED))
+                if self.journal.violation is None:
+                    task.result()
+        finally:
+            self.loop.dispose()
+
+    async def _play(self) -> None:
+        for _ in range(WORKERS):
+            self.start_worker()
+        for number in range(1, CLIENTS + 1):
+            self._start_client(number)
+        looking = asyncio.create_task(self._keep_looking())
+        faults = Faults(self, Random(self.rng.getrandbits(64)))
+        await faults.play(TROUBLE_S)
+        faults.heal()
+        self.trace("healed")
+        for client in self.clients:
+            client.finishing = True
+        await self._finish()
+        looking.cancel()
+        self._look()
+        self._compare()
+
+    async def _finish(self) -> None:
+        """After healing, everything finishes within a bound."""
+        deadline = self.loop.time() + FINISH_WITHIN_S
+        while unfinished := self._unfinished():
+            if self.loop.time() > deadline:
+                self.journal.violated(f"not finished: {'; '.join(unfinished)}")
+                return
+            await asyncio.sleep(0.2)
+
+    def _unfinished(self) -> list[str]:
+        """Who still waits, and for what."""
+        found = []
+        for client in self.clients:
+            who = client.by.handle
+            if not client.finished:
+                found.append(f"{who} waits for an answer")
+            elif not client.caught_up():
+                offsets = {channel: following.offset for channel, following in client.following.items()}
+                found.append(f"{who} stands at {offsets}")
+            else:
+                found += [f"{who} {said}" for each in client.following.values() if (said := self._miscounted(each))]
+        return found
+
+    def _miscounted(self, following: Following) -> str | None:
+        """Counters are volatile: the last are told again with the next interest."""
+        state, counters = self.memory.row(PostStateRow, following.post), following.counters
+        told = (counters.get("comments"), counters.get("reactions"), counters.get("applause"))
+        if told == (state.comments, state.reactions, state.applause):
+            return None
+        return f"has counters {told} of post {following.post} at version {following.counters_version}: {state}"
+
+    # -- its parts
+
+    def _route(self, sender: str, receiver: str, inbox: str, messages: Sequence[bytes]) -> Sequence[float]:
+        """After how long each copy of what is sent over the bus arrives."""
+        weather, rng = self.weather, self._weather_rng
+        if self.bus_links[sender].cut_out or self.bus_links[receiver].cut_in or rng.random() < weather.lost:
+            return ()
+        copies = 2 if rng.random() < weather.doubled else 1
+        return [weather.delay(rng) for _ in range(copies)]
+
+    def _store_clock(self) -> float:
+        return STARTED_AT_S + self.loop.time()
+
+    def _make_posts(self) -> None:
+        """Each post as it is after its creation."""
+        self.memory.seed(
+            PostRow(
+                id=post,
+                author_id=None,
+                slug=None,
+                title=f"Post {post}",
+                body="",
+                tags=[],
+                state="published",
+                comments_open=True,
+                page_url=None,
+                changed_offset=1,
+                created_ms=int(STARTED_AT_S * 1000),
+                publish_ms=None,
+                published_ms=int(STARTED_AT_S * 1000),
+                edited_ms=None,
+            )
+            for post in POSTS
+        )
+
+    def start_worker(self, label: str | None = None) -> Worker:
+        self._started += 1
+        label = label or f"machine:{self._started}/0"
+        worker = Worker(self, label, self._started, self.skew())
+        self.workers.append(worker)
+        self.trace(f"{worker.host} starts as {label}")
+        return worker
+
+    def look(self) -> None:
+        """Every worker is told by its parent that membership has changed."""
+        for worker in self.workers:
+            worker.look()
+
+    def skew(self) -> float:
+        """How far a machine's clock is off: mostly little, sometimes an hour."""
+        return self.rng.choice((0.0, self.rng.uniform(-2, 2), self.rng.choice((-3_600.0, 3_600.0))))
+
+    def gone(self, worker: Worker) -> None:
+        if worker in self.workers:
+            self.workers.remove(worker)
+            self.trace(f"{worker.host} is gone")
+
+    def _start_client(self, number: int) -> None:
+        by = Person(id=number, handle=f"client{number}", name=f"Client {number}", viewer=number)
+        host, rng = Host(by.handle), Random(self.rng.getrandbits(64))
+        client = Client(self.loop, host, by, rng, self.journal, list(POSTS), self._pick, self.form, self.trace)
+        self.clients.append(client)
+        task = self.loop.spawn(host, client.run(), "client")
+        task.add_done_callback(self._client_ended)
+
+    def _client_ended(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and task.exception() is not None and not self._over.done():
+            self._over.set_exception(cast(BaseException, task.exception()))
+
+    def _pick(self, rng: Random) -> Worker | None:
+        serving = [worker for worker in self.workers if worker.node is not None]
+        return rng.choice(serving) if serving else None
+
+    # -- what is seen
+
+    def trace(self, what: str) -> None:
+        self.journal.trace(what)
+
+    def _stop(self) -> None:
+        """An oracle broke; there is no more to see."""
+        if not self._over.done():
+            self._over.set_result(None)
+
+    @contextmanager
+    def _logged(self) -> Iterator[None]:
+        """What the product logs is part of the trace; an error that it logs is a defect."""
+        handler = _Traced(self)
+        log = logging.getLogger("plaudit")
+        level, propagate = log.level, log.propagate
+        log.addHandler(handler)
+        log.setLevel(logging.WARNING)
+        log.propagate = False
+        try:
+            yield
+        finally:
+            log.removeHandler(handler)
+            log.setLevel(level)
+            log.propagate = propagate
+
+    def observe(self, worker: Worker, node: Node) -> None:
+        """Be told of every read that ``node`` decides."""
+        registry = node._registry
+        decide = registry.decide
+
+        def observed(activation: Activation, envelope: Envelope) -> None:
+            if not envelope.command.writes and activation.key.startswith("post:"):
+                self.journal.serves(activation.slot, activation.epoch, worker.host.name, "reads")
+            decide(activation, envelope)
+
+        registry.decide = observed  # type: ignore[method-assign]
+
+    async def _keep_looking(self) -> None:
+        while True:
+            await asyncio.sleep(LOOK_EVERY_S)
+            self._look()
+
+    def _look(self) -> None:
+        """Heads equal memory: whoever owns a slot by its present epoch, with nothing undurable, has what is stored."""
+        for worker in self.workers:
+            if worker.node is not None:
+                self._look_at(worker, worker.node)
+        for failure in self.loop.failures:
+            self.journal.violated(f"nobody took {failure.get('exception')!r}: {failure['message']}")
+
+    def _look_at(self, worker: Worker, node: Node) -> None:
+        for post in POSTS:
+            activation = node._registry.find(post_key(post))
+            if activation is None or activation.phase is not Phase.READY or activation.gated:
+                continue
+            owner, epoch = self.memory.owner(slot_of(post_key(post)))
+            if owner == node._ownership.worker and epoch == activation.epoch and activation.actor is not None:
+                found = differences(self.memory, activation.actor)
+                self.journal.require(found is None, f"{worker.host}: {found}")
+
+    def _compare(self) -> None:
+        """What the clients were told is what is stored, once, and what their streams told them is what is stored."""
+        comments = {(row.post_id, row.id): row for row in self.memory.rows(CommentRow)}
+        given = {(row.post_id, row.kind, row.user_id): row.amount for row in self.memory.rows(ReactionRow)}
+        require = self.journal.require
+        for client in self.clients:
+            who = client.by.handle
+            for wanted in client.comments:
+                row = comments.get((wanted.post, wanted.id))
+                stored = None if row is None else (row.body, row.state == "deleted", row.author_id)
+                require(
+                    stored == (wanted.body, wanted.deleted, client.by.id), f"{who} was told of {wanted}; stored: {row}"
+                )
+            for (post, kind), amount in client.reactions.items():
+                stored_amount = given.get((post, kind, client.by.id), 0)
+                require(
+                    amount in (None, stored_amount), f"{who}: {kind} of post {post} is {stored_amount}, not {amount}"
+                )
+            for following in client.following.values():
+                self._compare_followed(who, following, comments)
+
+    def _compare_followed(self, who: str, following: Following, comments: dict[tuple[int, int], CommentRow]) -> None:
+        post = following.post
+        stored = {id: (row.state, row.body) for (post_id, id), row in comments.items() if post_id == post}
+        seen = {id: (shown.state, shown.body) for id, shown in following.comments.items()}
+        # A page leaves out a tombstone that nothing hangs on.
+        missing = {id for id in stored.keys() - seen.keys() if stored[id][0] == "deleted"}
+        folded = {**seen, **{id: stored[id] for id in missing}}
+        self.journal.require(folded == stored, f"{who} has of post {post}: {seen}; stored: {stored}")
+
+
+class _Traced(logging.Handler):
+    def __init__(self, world: World) -> None:
+        super().__init__(logging.WARNING)
+        self._world = world
+
+    def emit(self, record: logging.LogRecord) -> None:
+        said = record.getMessage()
+        if record.exc_info is not None:
+            said += f": {record.exc_info[1]!r}"
+        self._world.trace(f"{record.name} {LEVELS.get(record.levelno, record.levelname)}: {said}")
+        if record.levelno >= logging.ERROR:
+            self._world.journal.violated(f"{record.name} logs an error: {said}")
