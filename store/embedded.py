@@ -50,6 +50,7 @@ LEFTOVER_KILL_S = 1.0
 POLL_S = 0.02
 LOG_BYTES_MAX = 1 << 20
 SOCKET_NAME = ".s.PGSQL.5432"
+SOCKET_DIRECTORY_PREFIX = "plaudit-"
 SOCKET_DIRECTORY_BYTES_MAX = 80
 # A socket's path may have 103 bytes on some systems.
 assert SOCKET_DIRECTORY_BYTES_MAX + len(f"/{SOCKET_NAME}.lock") <= 103
@@ -164,8 +165,8 @@ class EmbeddedPostgres:
             # old one it still notices, by the shared memory.
             pid_file.unlink(missing_ok=True)
             (self.directory / f"{SOCKET_NAME}.lock").unlink(missing_ok=True)
-        if len(lines) > PID_FILE_SOCKET_LINE and "/plaudit-" in (socket_directory := lines[PID_FILE_SOCKET_LINE]):
-            shutil.rmtree(socket_directory, ignore_errors=True)
+        if len(lines) > PID_FILE_SOCKET_LINE:
+            _remove_socket_directory(Path(lines[PID_FILE_SOCKET_LINE]))
 
     async def _gone(self, pid: int, signal_number: signal.Signals, timeout_s: float) -> bool:
         """Send a signal to the server ``pid``, if it is one of this directory; whether it is gone within the time."""
@@ -254,7 +255,7 @@ class EmbeddedPostgres:
         if len(os.fsencode(beside)) <= SOCKET_DIRECTORY_BYTES_MAX and not set(',"') & set(beside):
             yield self.directory
             return
-        elsewhere = Path(tempfile.mkdtemp(prefix="plaudit-"))
+        elsewhere = Path(tempfile.mkdtemp(prefix=SOCKET_DIRECTORY_PREFIX))
         try:
             if self._user is not None:
                 os.chown(elsewhere, *self._user)
@@ -346,6 +347,17 @@ def _make_directory(path: Path) -> None:
     if path.exists() and not path.is_dir():
         raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(path))
     path.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+
+def _remove_socket_directory(directory: Path) -> None:
+    """Tidy up where a killed Postgres listened, if that was a temporary directory; most often it is the database's."""
+    if not directory.name.startswith(SOCKET_DIRECTORY_PREFIX):
+        return
+    # Not the whole tree: whatever else is there is not ours to remove.
+    with suppress(OSError):
+        for name in (SOCKET_NAME, f"{SOCKET_NAME}.lock"):
+            (directory / name).unlink(missing_ok=True)
+        directory.rmdir()
 
 
 @contextmanager

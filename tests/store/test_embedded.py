@@ -138,6 +138,18 @@ async def test_what_was_committed_before_a_kill_is_there_after_it(used: Path) ->
         assert await fetch(postgres.url, "SELECT n FROM kept") == 7
 
 
+async def test_a_power_cut_takes_nothing_whatever_the_directory_is_called(data_dir: Path) -> None:
+    named_like_ours = data_dir / "plaudit-blog"
+    process, url = serve_in_another_process(named_like_ours)
+    await fetch(url, "CREATE TABLE kept AS SELECT 7 AS n")
+    killed = postmaster(named_like_ours)
+    killed.kill()
+    process.kill()
+    process.wait()
+    async with EmbeddedPostgres(named_like_ours) as postgres:
+        assert await fetch(postgres.url, "SELECT n FROM kept") == 7
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="only the Linux kernel tells a child of its parent's death")
 async def test_postgres_ends_by_itself_when_the_server_is_killed(used: Path) -> None:
     process, _ = serve_in_another_process(used)
