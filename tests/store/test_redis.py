@@ -189,8 +189,14 @@ async def test_an_url_that_is_none_is_said_in_one_line_without_the_password(url:
 
 async def test_a_login_is_used_and_a_wrong_or_missing_one_is_told(redis: EmbeddedRedis) -> None:
     async with Proxy(redis.url) as proxy, client(redis.url) as admin:
-        commands, channels = ["+subscribe", "+publish"], ["plaudit:*"]
-        await admin.acl_setuser("bus", enabled=True, passwords="+se:cret", commands=commands, channels=channels)
+        await admin.acl_setuser(
+            "bus",
+            enabled=True,
+            passwords="+se:cret",
+            commands=["+subscribe", "+publish"],
+            reset_channels=True,
+            channels=["plaudit:*"],
+        )
         await admin.config_set("requirepass", "other")
         for url in (proxy.url, redis.url):
             place = url.replace("//", "//{}@", 1)
