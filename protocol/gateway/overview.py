@@ -46,11 +46,11 @@ def overview(view: ClusterView) -> RenderableType:
 
 
 def _workers(view: ClusterView) -> Table:
-    table = _table("worker", "state", "lease s", "slots", "actors", "connections", "bus")
+    table = _table("worker", "state", "lease s", "slots", "actors", "sockets", "bus", "lag ms", "dropped")
     for worker in view.workers:
         lease = "?" if worker.lease_s is None else f"{worker.lease_s:.1f}"
         numbers = (worker.slots, worker.actors, worker.connections)
-        table.add_row(worker.label, _state(worker), lease, *map(_number, numbers), _bus(worker.bus))
+        table.add_row(worker.label, _state(worker), lease, *map(_number, numbers), *_bus(worker.bus))
     return table
 
 
@@ -71,10 +71,12 @@ def _slots(view: ClusterView) -> str:
     return f"Slots without an owner: {len(unowned)} ({', '.join(map(str, unowned[:16]))}{', …' * (len(unowned) > 16)})"
 
 
-def _bus(bus: BusView | None) -> str:
+def _bus(bus: BusView | None) -> tuple[str, str, str]:
     if bus is None:
-        return "?"
-    return "none" if bus.state == "none" else f"{bus.state}, lag {1000 * bus.lag_s:.1f} ms, {bus.dropped} dropped"
+        return "?", "?", "?"
+    if bus.state == "none":
+        return bus.state, "", ""
+    return bus.state, f"{1000 * bus.lag_s:.1f}", str(bus.dropped)
 
 
 def _busiest(view: ClusterView) -> RenderableType:
@@ -88,8 +90,9 @@ def _busiest(view: ClusterView) -> RenderableType:
 
 def _table(name: str, about: str, *numbers: str) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column(name)
-    table.add_column(about)
+    # Folded where there is no room: a part of a name names nobody.
+    table.add_column(name, overflow="fold")
+    table.add_column(about, overflow="fold")
     for number in numbers:
         table.add_column(number, justify="right")
     return table
