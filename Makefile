@@ -11,8 +11,8 @@ PIP = .venv/bin/python -m pip install --quiet --disable-pip-version-check --requ
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-6s %s\n", $$1, $$2 }' Makefile
 
-run: .venv/run ## start the server on http://127.0.0.1:8080 with its data in ./data (ARGS="--port 9000" for more)
-	@exec .venv/bin/python server.py $(ARGS)
+run: .venv/run ## start the server on http://127.0.0.1:8080 with its data in ./data (WORKERS=2, ARGS="--port 9000" for more)
+	@exec .venv/bin/python server.py $(if $(WORKERS),--workers $(WORKERS)) $(ARGS)
 
 test: .venv/dev ## run the tests (ARGS="-k embedded" for some)
 	.venv/bin/python -m pytest $(ARGS)

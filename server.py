@@ -1,9 +1,12 @@
 """The composition root: reads the configuration, puts the parts together, runs them until a signal.
 
-    settings → embedded Postgres → migrations → store → node (the actors) → gateway → the listening socket
+    settings → the listening socket → embedded Postgres → migrations → store ─┬─ node (the actors) → gateway
+                                                                              └─ private Redis → parent → workers
+                                                          each worker: store → bus → node → gateway
 
 Each part is a context manager inside the one before it, so that they end in the opposite order: first nothing new is
-let in, then what is under way is finished and written, and Postgres goes last.
+let in, then what is under way is finished and written, and Postgres goes last. One worker is this very process;
+several are child processes, which are told what to do over a channel (``actors/runtime/parent.py``).
 """
 
 import argparse
@@ -20,25 +23,31 @@ import signal
 import socket
 import sys
 import time
+from asyncio.subprocess import Process
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, closing, contextmanager
+from functools import partial
+from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeVar
 
 import aiofastnet
 import msgspec
 import uvloop
 from aiohttp import web
+from msgspec import Struct
 from msgspec.structs import replace
 from prometheus_client import CollectorRegistry
 from rich.console import Console
 
 from actors.actor import SYSTEM
 from actors.keys import user_key
+from actors.lease import LEASE_TTL_S
 from actors.runtime.env import Env
-from actors.runtime.metrics import Metrics
+from actors.runtime.metrics import BusFigures, Metrics
 from actors.runtime.node import Node
 from actors.runtime.ownership import OwnedByAnother
+from actors.runtime.parent import READY, REFUSED, UNAVAILABLE, Leash, Parent, Place, WorkersFailed
 from protocol import requests, text
 from protocol.accounts import AccountView, EditAccount, ReadAccount
 from protocol.commands import Person
@@ -53,10 +62,14 @@ from protocol.gateway.runner import Runner
 from protocol.gateway.settings import GatewaySettings
 from protocol.gateway.tokens import Tokens
 from protocol.wordpress import BrokenExport
-from settings import VERSION, ServerSettings, Settings, read_settings
+from settings import VERSION, ServerSettings, Settings, agreed, differing, read_settings
 from store.base import Store, StoreMismatch, StoreUnavailable
-from store.embedded import EmbeddedError, EmbeddedPostgres, running_url
+from store.bus import BusUnavailable
+from store.children import child_setup
+from store.embedded import CONNECTIONS_MAX, EmbeddedError, EmbeddedPostgres, running_url
+from store.embedded_redis import EmbeddedRedis, EmbeddedRedisError
 from store.postgres import migrate, open_postgres
+from store.redis import RedisBus
 
 HANDLERS_TIMEOUT_S: Final = 1.0
 """For so long requests under way may go on when the server stops."""
@@ -67,6 +80,14 @@ BACKLOG: Final = 1024
 GARBAGE_THRESHOLDS: Final = (10_000, 50, 100)
 """The actors' state is many objects that live long and form no cycles; looked through as often as Python would by
 default, it cost a third of the throughput under load. A look at the newest 10,000 stops everyone for some 3 ms."""
+CONNECTIONS_PER_WORKER: Final = 10
+"""To Postgres: eight to read, one to write, one while it starts."""
+AGREE_PATIENCE_S: Final = LEASE_TTL_S + 1.0
+"""For so long those who were killed may still seem to live."""
+AGREE_RETRY_S: Final = 0.2
+LOG_FORMAT: Final = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+WORKER: Final = "--worker"
+"""The first argument of a worker process, before its number; for nobody's use but the parent's."""
 
 log = logging.getLogger("plaudit")
 
@@ -80,6 +101,7 @@ class StartError(Exception):
 
 class Database(NamedTuple):
     store: Store
+    url: str
     ended: Callable[[], Awaitable[str]]
     """Waits for as long as the database lives; then says why it ended."""
 
@@ -90,25 +112,40 @@ async def open_database(settings: ServerSettings) -> AsyncIterator[Database]:
     async with AsyncExitStack() as stack:
         url, ended = settings.database_url, _never
         if url is None:
-            postgres = await stack.enter_async_context(EmbeddedPostgres(settings.data_dir))
+            # Besides the workers: this process, and in a restart one worker more.
+            connections_max = max(CONNECTIONS_MAX, CONNECTIONS_PER_WORKER * (settings.workers + 2))
+            postgres = await stack.enter_async_context(
+                EmbeddedPostgres(settings.data_dir, connections_max=connections_max)
+            )
             url, ended = postgres.url, postgres.ended
         await migrate(url, epoch=secrets.token_hex(16), secret=secrets.token_bytes(32))
         store = await stack.enter_async_context(open_postgres(url))
         if settings.database_url is None:
             # The data directory is ours alone, so whoever still seems to live in it was killed.
-            await store.expire(node=platform.node())
-        yield Database(store, ended)
+            await store.expire(node="")
+        yield Database(store, url, ended)
 
 
 async def _never() -> str:
     return str(await asyncio.get_running_loop().create_future())
 
 
+def node_label() -> str:
+    """How the workers of this process are told from those of others: machines can have the same name."""
+    return f"{platform.node()}:{secrets.token_hex(4)}"
+
+
 @asynccontextmanager
-async def open_node(settings: Settings, store: Store, registry: CollectorRegistry) -> AsyncIterator[Node]:
-    """The actors of all posts and people."""
+async def open_node(
+    settings: Settings, store: Store, registry: CollectorRegistry, *, label: str, redis_url: str | None = None
+) -> AsyncIterator[Node]:
+    """The actors: all of them, or with a Redis those that fall to this one of several workers."""
     env = Env(clock=time.time, monotonic=_seconds_with_sleep, rng=random.Random())
-    async with Node.running(store, env, settings.policy, Metrics(registry), node=platform.node()) as node:
+    metrics = Metrics(registry)
+    bus = None
+    if redis_url is not None:
+        bus = RedisBus(redis_url, BusFigures(metrics), cluster=(await store.meta()).epoch)
+    async with Node.running(store, env, settings.policy, metrics, node=label, bus=bus) as node:
         yield node
 
 
@@ -131,9 +168,30 @@ def bound_socket(host: str, port: int) -> Iterator[socket.socket]:
         yield listener
 
 
+async def agree(store: Store, mine: Mapping[str, str], *, patience_s: float = 0.0) -> None:
+    """Raises ``StartError`` if, ``patience_s`` from now, others still live who began with other settings."""
+    give_up = time.monotonic() + patience_s
+    while names := differing(await store.agree(mine), mine):
+        if time.monotonic() >= give_up:
+            if "--redis-url" in names:
+                raise StartError("another Plaudit serves this database: to serve it together, give all one --redis-url")
+            raise StartError(f"another Plaudit serves this database with another {', '.join(names)}: all must agree")
+        await asyncio.sleep(AGREE_RETRY_S)
+
+
 @asynccontextmanager
-async def listening(app: web.Application, listener: socket.socket, settings: GatewaySettings) -> AsyncIterator[None]:
-    """The gateway on its socket. On leaving nothing new is let in, and what is under way has a second to finish."""
+async def listening(
+    app: web.Application,
+    listener: socket.socket,
+    settings: GatewaySettings,
+    *,
+    leave: Callable[[], Awaitable[None]],
+) -> AsyncIterator[None]:
+    """The gateway on its socket.
+
+    On leaving nothing new is let in; then ``leave`` is called, while all who are there are still served; then what is
+    under way has a second to finish.
+    """
     runner = Runner(app, settings, shutdown_timeout=HANDLERS_TIMEOUT_S)
     await runner.setup()
     assert runner.server is not None
@@ -144,23 +202,19 @@ async def listening(app: web.Application, listener: socket.socket, settings: Gat
             yield
         finally:
             server.close()
+            await leave()
     finally:
         await runner.cleanup()
 
 
-# -- commands
-
-
-async def serve(settings: Settings, _: argparse.Namespace) -> None:
-    """Run until cancelled. Raises ``StartError`` if the database ends."""
+@asynccontextmanager
+async def open_worker(settings: Settings, store: Store, listener: socket.socket, *, label: str) -> AsyncIterator[Node]:
+    """All that one worker is: its actors, and the gateway before them."""
     registry = CollectorRegistry()
-    async with AsyncExitStack() as stack:
-        listener = stack.enter_context(bound_socket(settings.server.host, settings.server.port))
-        database = await stack.enter_async_context(open_database(settings.server))
-        node = await stack.enter_async_context(open_node(settings, database.store, registry))
+    async with open_node(settings, store, registry, label=label, redis_url=settings.server.redis_url) as node:
         gateway = settings.gateway
         if not gateway.secret:
-            gateway = replace(gateway, secret=(await database.store.meta()).secret)
+            gateway = replace(gateway, secret=(await store.meta()).secret)
         app = make_app(
             node,
             gateway,
@@ -177,9 +231,128 @@ async def serve(settings: Settings, _: argparse.Namespace) -> None:
             ),
             version=VERSION,
         )
-        await stack.enter_async_context(listening(app, listener, gateway))
+        async with listening(app, listener, gateway, leave=node.hand_over):
+            yield node
+
+
+# -- serving
+
+
+async def serve(settings: Settings, _: argparse.Namespace) -> None:
+    """Run until cancelled. Raises ``StartError`` if something ends that all rests on."""
+    with bound_socket(settings.server.host, settings.server.port) as listener:
+        async with open_database(settings.server) as database:
+            if settings.server.workers == 1:
+                await serve_alone(settings, listener, database)
+            else:
+                await serve_with_workers(settings, listener, database)
+
+
+async def serve_alone(settings: Settings, listener: socket.socket, database: Database) -> None:
+    mine = agreed(settings, redis="none" if settings.server.redis_url is None else "shared")
+    await agree(database.store, mine, patience_s=AGREE_PATIENCE_S)
+    async with open_worker(settings, database.store, listener, label=f"{node_label()}/1"):
+        await agree(database.store, mine)
         announce(settings, listener)
         raise StartError(await database.ended())
+
+
+async def serve_with_workers(settings: Settings, listener: socket.socket, database: Database) -> None:
+    async with AsyncExitStack() as stack:
+        server, ended = replace(settings.server, database_url=database.url), [database.ended]
+        label = node_label()
+        mine = agreed(settings, redis=f"that of {label}" if server.redis_url is None else "shared")
+        await agree(database.store, mine, patience_s=AGREE_PATIENCE_S)
+        if server.redis_url is None:
+            redis = await stack.enter_async_context(EmbeddedRedis(server.data_dir))
+            server = replace(server, redis_url=redis.url)
+            ended.append(redis.ended)
+        told = Assignment(replace(settings, server=server), mine, listener.fileno())
+        parent = Parent(server.workers, Workers(told, label, database.store))
+        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, parent.restart)
+        await stack.enter_async_context(parent.running())
+        # Before the workers end, or who comes then would wait here for nobody.
+        stack.enter_context(closing(listener))
+        announce(settings, listener)
+        raise StartError(await first(*ended, parent.failed))
+
+
+async def first(*reasons: Callable[[], Awaitable[str]]) -> str:
+    """What the first of ``reasons`` says that comes to be known."""
+    waiting = [asyncio.ensure_future(reason()) for reason in reasons]
+    try:
+        done, _ = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+        return done.pop().result()
+    finally:
+        for each in waiting:
+            each.cancel()
+
+
+class Assignment(Struct, frozen=True):
+    """What a worker is told by its parent. Not on its command line, which everyone on the machine can read."""
+
+    settings: Settings
+    """With the addresses of the database and of Redis, whoever runs these."""
+    agreed: dict[str, str]
+    listener: int
+    """The file descriptor of the listening socket, which it has from its parent."""
+    number: int = 0
+    label: str = ""
+
+
+class Workers:
+    """The parent's ``Caretaker``."""
+
+    def __init__(self, told: Assignment, node: str, store: Store) -> None:
+        self._told = told
+        """What is the same for all."""
+        self._node = node
+        self._store = store
+
+    async def spawn(self, place: Place, channel: int) -> Process:
+        return await asyncio.create_subprocess_exec(
+            *(sys.executable, __file__, WORKER, str(place.number)),
+            stdin=channel,
+            pass_fds=[self._told.listener],
+            # Ctrl-C in a terminal goes to its whole foreground group, but it is the parent who ends the workers.
+            start_new_session=True,
+            # One that hangs does not see its channel end.
+            preexec_fn=child_setup(None, signal.SIGKILL),
+        )
+
+    def assignment(self, place: Place) -> bytes:
+        told = replace(self._told, number=place.number, label=self._label(place))
+        return msgspec.json.encode(told, enc_hook=str)
+
+    async def reaped(self, place: Place) -> None:
+        await self._store.expire(node=self._label(place))
+
+    def _label(self, place: Place) -> str:
+        # No label may begin with another one: that is how they are looked for.
+        return f"{self._node}/{place.number}.{place.serial:08}"
+
+
+async def work() -> int:
+    """A worker's life, as its parent wants it, until cancelled. Returns its status if it cannot begin."""
+    leash = Leash(orphaned=partial(os._exit, 1))
+    await asyncio.get_running_loop().create_connection(lambda: leash, sock=socket.socket(fileno=sys.stdin.fileno()))
+    told = msgspec.json.decode(await leash.assignment, type=Assignment, dec_hook=lambda _, path: Path(path))
+    configure_log(told.settings.server, f"[{told.number}] {LOG_FORMAT}")
+    url = told.settings.server.database_url
+    assert url is not None
+    try:
+        async with (
+            open_postgres(url) as store,
+            open_worker(told.settings, store, socket.socket(fileno=told.listener), label=told.label) as node,
+        ):
+            await agree(store, told.agreed)
+            leash.look = node.look
+            leash.say(READY)
+            await _never()
+    except COMPLAINTS as error:
+        leash.say(one_line(error))
+        return UNAVAILABLE if isinstance(error, StoreUnavailable | BusUnavailable) else REFUSED
+    return 0
 
 
 def announce(settings: Settings, listener: socket.socket) -> None:
@@ -190,6 +363,11 @@ def announce(settings: Settings, listener: socket.socket) -> None:
     console.print(f"  the blog             {url.rstrip('/')}/")
     console.print(f"  the API reference    {url.rstrip('/')}/docs")
     console.print(f"  the data             {data}")
+    if settings.server.workers > 1:
+        console.print(f"  the workers          {settings.server.workers}")
+
+
+# -- commands
 
 
 def local_url(host: str, port: int) -> str:
@@ -282,7 +460,7 @@ async def node_alone(settings: Settings) -> AsyncIterator[Node]:
     """The actors without a gateway before them."""
     async with (
         open_database(settings.server) as database,
-        open_node(settings, database.store, CollectorRegistry()) as node,
+        open_node(settings, database.store, CollectorRegistry(), label=f"{node_label()}/command") as node,
     ):
         yield node
 
@@ -317,7 +495,12 @@ WORKS: Final[Mapping[str | None, Work]] = MappingProxyType(
 )
 
 
-async def until_signalled(work: Coroutine[Any, Any, None]) -> None:
+# -- the process
+
+T = TypeVar("T")
+
+
+async def until_signalled(work: Coroutine[Any, Any, T]) -> T:
     """Do ``work`` until it ends or SIGINT or SIGTERM cancels it; then it has some seconds, or until a second one."""
     loop = asyncio.get_running_loop()
     task = asyncio.current_task()
@@ -335,7 +518,18 @@ async def until_signalled(work: Coroutine[Any, Any, None]) -> None:
 
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, end)
-    await work
+    return await work
+
+
+def run(work: Coroutine[Any, Any, T]) -> T:
+    gc.freeze()
+    gc.set_threshold(*GARBAGE_THRESHOLDS)
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(until_signalled(work))
+
+
+def configure_log(settings: ServerSettings, format: str) -> None:
+    logging.basicConfig(level=settings.log_level.upper(), format=format)
 
 
 def main(argv: Sequence[str], environ: Mapping[str, str]) -> int:
@@ -349,31 +543,44 @@ def main(argv: Sequence[str], environ: Mapping[str, str]) -> int:
         return complain(error)
     except KeyboardInterrupt:
         return 130
-    logging.basicConfig(
-        level=settings.server.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s"
-    )
-    gc.freeze()
-    gc.set_threshold(*GARBAGE_THRESHOLDS)
+    configure_log(settings.server, LOG_FORMAT)
     try:
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(until_signalled(WORKS[arguments.command](settings, arguments)))
+        run(WORKS[arguments.command](settings, arguments))
     except asyncio.CancelledError:
         return 0 if arguments.command is None else 130
-    except OwnedByAnother:
-        return complain("another Plaudit serves this database")
-    except (StartError, ClusterUnreachable, EmbeddedError, StoreMismatch, StoreUnavailable, DomainError) as error:
+    except COMPLAINTS as error:
         return complain(error)
     return 0
+
+
+def main_of_a_worker() -> int:
+    try:
+        return run(work())
+    except asyncio.CancelledError:
+        return 0
 
 
 def _reason(error: OSError) -> str:
     return (error.strerror or str(error)).partition(" (")[0]
 
 
+COMPLAINTS: Final = (
+    *(StartError, EmbeddedError, EmbeddedRedisError, OwnedByAnother, StoreMismatch, StoreUnavailable, BusUnavailable),
+    *(WorkersFailed, ClusterUnreachable, DomainError),
+)
+"""What is the operator's to mend, and told in one line."""
+
+
+def one_line(reason: object) -> str:
+    if isinstance(reason, OwnedByAnother):
+        return "another Plaudit serves this database"
+    return " ".join(str(reason).split())
+
+
 def complain(reason: object) -> int:
-    print(f"plaudit: {' '.join(str(reason).split())}", file=sys.stderr)
+    print(f"plaudit: {one_line(reason)}", file=sys.stderr)
     return 2
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:], os.environ))
+    sys.exit(main_of_a_worker() if sys.argv[1:2] == [WORKER] else main(sys.argv[1:], os.environ))

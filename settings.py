@@ -1,6 +1,7 @@
 """What an operator may choose: read from flags, variables and a file into one frozen value, and checked as a whole."""
 
 import argparse
+import hashlib
 import ipaddress
 import math
 import re
@@ -9,6 +10,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final, Literal
 
+import msgspec
 from msgspec import Struct
 from msgspec.structs import fields
 
@@ -19,6 +21,7 @@ from protocol.gateway.settings import TICKET_TTL_S, GatewaySettings, Rate
 VERSION: Final = "0.1.0"
 COMMANDS: Final = ("import", "role", "password", "new-epoch", "cluster")
 """Without one: serve."""
+WORKERS_MAX: Final = 64
 MAY_BE_ZERO: Final = ("port", "edit_window_s")
 SECRET_BYTES_MIN: Final = 32
 """What RFC 7518 asks of a key for HS256."""
@@ -52,8 +55,8 @@ HELP: Final = MappingProxyType(
         "port": "port to listen on; 0 is any that is free",
         "data_dir": "directory of the embedded Postgres",
         "database_url": "use this Postgres (15 or newer) instead of the embedded one: postgresql://…",
-        "redis_url": "for several workers; clusters come with a later version",
-        "workers": "number of processes; clusters come with a later version, until then 1",
+        "redis_url": "use this Redis (6.2 or newer) between workers, on one machine or several: redis://…",
+        "workers": "number of processes that serve",
         "title": "name of the blog that the server shows",
         "log_level": "debug, info, warning or error",
         "public_url": "where clients reach the server, if not by the address they ask for: https://…",
@@ -162,8 +165,8 @@ def _contradictions(settings: Settings) -> Iterator[str]:
         yield from _out_of_bounds(part)
     if server.port > 65_535:
         yield "--port must be at most 65535"
-    if server.workers != 1 or server.redis_url is not None:
-        yield "--workers above 1 and --redis-url come with a later version of Plaudit; this one is a single process"
+    if server.workers > WORKERS_MAX:
+        yield f"--workers must be at most {WORKERS_MAX}"
     yield from _malformed(settings)
     if gateway.host_jwt_secret is not None and gateway.host_jwks_url is not None:
         yield "--host-jwt-secret and --host-jwks-url exclude each other"
@@ -187,6 +190,7 @@ def _malformed(settings: Settings) -> Iterator[str]:
     gateway = settings.gateway
     for name, url, schemes in (
         ("database_url", settings.server.database_url, ("postgresql", "postgres")),
+        ("redis_url", settings.server.redis_url, ("redis", "rediss", "unix")),
         ("public_url", gateway.public_url, ("https", "http")),
         ("host_jwks_url", gateway.host_jwks_url, ("https", "http")),
     ):
@@ -212,3 +216,27 @@ def _is_network(text: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+# -- what must be the same everywhere
+
+AGREED: Final = ("allowed_origins", "guests", "sign_up", "secret", "host_jwt_secret", "host_jwks_url")
+"""Of the gateway; beside these all of the policy."""
+
+
+def agreed(settings: Settings, redis: str) -> dict[str, str]:
+    """What all who serve one database must have the same: flag → value, or a digest of it where it is a secret.
+
+    ``redis`` says which Redis is between them.
+    """
+    values = {name: getattr(settings.gateway, name) for name in AGREED}
+    values |= {field.name: getattr(settings.policy, field.name) for field in fields(settings.policy)}
+    written = {flag(name): msgspec.json.encode(value) for name, value in values.items()}
+    for name in ("secret", "host_jwt_secret"):
+        written[flag(name)] = hashlib.blake2b(written[flag(name)], digest_size=8).hexdigest().encode()
+    return {"--redis-url": redis} | {name: value.decode() for name, value in written.items()}
+
+
+def differing(one: Mapping[str, str], other: Mapping[str, str]) -> list[str]:
+    """The flags of which both say something, and not the same: another version may know more of them."""
+    return sorted(name for name in one.keys() & other.keys() if one[name] != other[name])

@@ -1,0 +1,186 @@
+"""``server.py --workers``: processes that serve together, die, are replaced, restarted and ended, and leave nothing."""
+
+import asyncio
+import os
+import signal
+import socket
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import aiohttp
+import psutil
+import pytest
+
+from store.embedded import EmbeddedPostgres
+from store.embedded_redis import EmbeddedRedis
+from tests.processes import Served, serving
+from tests.test_server import complaint
+
+START_AGAIN_S = 5.0
+STOPPED_WITHIN_S = 5.0
+WAIT_S = 15.0
+SECRET = "a secret that nobody may read in a list of processes"
+
+
+@pytest.fixture
+def data_dir() -> Iterator[Path]:
+    with TemporaryDirectory(prefix="pl-") as directory:
+        yield Path(directory) / "data"
+
+
+@asynccontextmanager
+async def serving_by_two(data_dir: Path, *arguments: str, port: int = 0) -> AsyncIterator[Served]:
+    environment = {"PLAUDIT_SECRET": SECRET, "PLAUDIT_HOST_JWT_SECRET": SECRET, "PLAUDIT_ADDRESS_RATE": "1000:1000"}
+    own = ("--workers", "2", "--port", str(port), "--data-dir", str(data_dir))
+    async with serving("server.py", *own, *arguments, environment=environment) as served:
+        yield served
+
+
+def workers(served: Served) -> dict[int, psutil.Process]:
+    """By number; of two processes of one number the newer one."""
+    found = {}
+    # By process id, which in such a short time only rises.
+    for child in sorted(psutil.Process(served.pid).children(), key=lambda process: process.pid):
+        with suppress(psutil.Error):
+            line = child.cmdline()
+            if "--worker" in line:
+                found[int(line[-1])] = child
+    return found
+
+
+async def until(happened: Callable[[], bool]) -> None:
+    async with asyncio.timeout(WAIT_S):
+        while not happened():
+            await asyncio.sleep(0.02)
+
+
+async def until_ready(served: Served) -> None:
+    """Slots on their way from one worker to another are nobody's for a moment."""
+    async with asyncio.timeout(WAIT_S), aiohttp.ClientSession() as client:
+        while True:
+            async with client.get(f"{served.url}/readyz") as response:
+                if response.status == 200:
+                    return
+            await asyncio.sleep(0.02)
+
+
+async def test_two_workers_serve_on_one_port(data_dir: Path) -> None:
+    async with serving_by_two(data_dir) as served:
+        assert sorted(workers(served)) == [1, 2]
+        await until(lambda: any(line.split() == ["the", "workers", "2"] for line in served.output))
+        async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0, force_close=False)) as client:
+            # Each connection stays with the worker that has taken it.
+            async with asyncio.timeout(WAIT_S):
+                while not all(connected(worker) for worker in workers(served).values()):
+                    answers = await asyncio.gather(*(client.get(f"{served.url}/healthz") for _ in range(16)))
+                    assert {answer.status for answer in answers} == {200}
+
+
+def connected(worker: psutil.Process) -> bool:
+    return any(each.status == psutil.CONN_ESTABLISHED for each in worker.net_connections("tcp"))
+
+
+async def test_a_killed_worker_is_replaced(data_dir: Path) -> None:
+    async with serving_by_two(data_dir) as served:
+        old = workers(served)
+        old[1].kill()
+        await until(lambda: workers(served).get(1, old[1]) != old[1])
+        assert workers(served)[2] == old[2]
+        await until_ready(served)
+
+
+async def test_a_killed_parent_leaves_nothing_and_the_same_command_serves_again(data_dir: Path) -> None:
+    async with serving_by_two(data_dir) as served:
+        family = psutil.Process(served.pid).children(recursive=True)
+        stopped = workers(served)[1]
+        stopped.suspend()
+        await served.kill()
+        began = time.monotonic()
+        async with serving_by_two(data_dir, port=served.port) as again:
+            await until_ready(again)
+            assert time.monotonic() - began < START_AGAIN_S
+            assert not [process for process in family if lives(process)]
+
+
+def lives(process: psutil.Process) -> bool:
+    return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+async def test_a_signal_ends_all_of_them_in_time(data_dir: Path, number: signal.Signals) -> None:
+    async with serving_by_two(data_dir) as served, aiohttp.ClientSession() as client:
+        family = psutil.Process(served.pid).children(recursive=True)
+        async with client.ws_connect(f"{served.url}/connection/websocket") as listening:
+            await listening.send_json({"id": 1, "connect": {}})
+            await listening.receive_json()
+            began = time.monotonic()
+            served.process.send_signal(number)
+            assert (await listening.receive()).data == 3001
+            assert await served.process.wait() == 0
+            assert time.monotonic() - began < STOPPED_WITHIN_S
+            assert not [process for process in family if lives(process)]
+
+
+async def test_a_restart_replaces_every_worker_while_requests_go_on(data_dir: Path) -> None:
+    async with serving_by_two(data_dir) as served, aiohttp.ClientSession() as client:
+        old = workers(served)
+        os.kill(served.pid, signal.SIGHUP)
+        answered = 0
+        async with asyncio.timeout(WAIT_S):
+            while any(lives(process) for process in old.values()):
+                # A connection of its own: one that a worker has closed while idle may fail without anyone's fault.
+                async with client.get(f"{served.url}/healthz", headers={"Connection": "close"}) as response:
+                    assert response.status == 200
+                    answered += 1
+        assert answered
+        assert sorted(workers(served)) == [1, 2]
+        assert not set(workers(served).values()) & set(old.values())
+        await until_ready(served)
+
+
+async def test_no_command_line_holds_a_secret(data_dir: Path) -> None:
+    async with serving_by_two(data_dir) as served:
+        for process in psutil.Process(served.pid).children(recursive=True):
+            line = process.cmdline()
+            assert not [word for word in line if SECRET in word or "postgresql://" in word], line
+
+
+async def test_what_is_in_use_is_refused_in_one_line_with_workers_too(data_dir: Path) -> None:
+    async with serving_by_two(data_dir) as served:
+        again = await complaint("--workers", "2", "--port", "0", "--data-dir", str(data_dir))
+        assert f"in use by process {served.pid}" in again
+
+
+async def test_workers_that_cannot_start_are_refused_in_one_line(data_dir: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as nobody:
+        url = f"redis://127.0.0.1:{nobody.getsockname()[1]}"
+    at = ("--port", "0", "--data-dir", str(data_dir), "--redis-url", url)
+    for count in ("1", "2"):
+        assert "Redis" in await complaint("--workers", count, *at)
+
+
+async def test_servers_share_a_database_by_one_redis_and_the_same_rules_or_not_at_all(tmp_path: Path) -> None:
+    async with (
+        EmbeddedPostgres(tmp_path / "first") as postgres,
+        EmbeddedRedis(tmp_path / "first") as redis,
+    ):
+        database = ("--port", "0", "--database-url", postgres.url)
+        both = (*database, "--redis-url", redis.url)
+        async with serving("server.py", *both) as one:
+            own_redis = ("--workers", "2", "--data-dir", str(tmp_path / "second"))
+            refused = await asyncio.gather(
+                complaint(*both, "--edit-window", "60", "--secret", SECRET),
+                complaint(*database, *own_redis),
+                complaint(*database),
+                complaint("role", "ada", "admin", *database),
+            )
+            assert "another --edit-window, --secret: all must agree" in refused[0]
+            assert "give all one --redis-url" in refused[1]
+            assert "give all one --redis-url" in refused[2]
+            assert "another Plaudit serves this database" in refused[3]
+            async with serving("server.py", *both, "--workers", "2") as two:
+                await until_ready(two)
+                await until_ready(one)
