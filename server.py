@@ -446,7 +446,8 @@ async def show_cluster(settings: Settings, arguments: argparse.Namespace) -> Non
     if arguments.json:
         print(msgspec.json.format(msgspec.json.encode(view)).decode())
     else:
-        Console(highlight=False, markup=False).print(overview(view))
+        # What is no terminal has no width.
+        Console(highlight=False, markup=False, width=None if sys.stdout.isatty() else 120).print(overview(view))
 
 
 async def secret_of_database(settings: ServerSettings) -> bytes:
