@@ -12,6 +12,7 @@ import msgspec
 from protocol.cluster import ClusterView
 from tests.processes import ROOT, serving
 
+PATIENCE_S = 30.0
 SECRET = "a secret of thirty-two characters"
 
 
@@ -57,6 +58,23 @@ async def test_the_command_shows_a_running_server_on_its_embedded_database() -> 
             assert "no server answers at http://127.0.0.1:1 " in await complaint("--data-dir", data, "--port", "1")
         assert "no server runs on data directory" in await complaint(*where)
         assert sorted(path.name for path in Path(directory).iterdir()) == ["data"]
+
+
+async def test_the_command_shows_every_worker_and_the_bus_between_them() -> None:
+    with TemporaryDirectory(prefix="pl-") as directory:
+        options = ("--data-dir", f"{directory}/data", "--workers", "2")
+        async with serving("server.py", "--port", "0", *options) as served, asyncio.timeout(PATIENCE_S):
+            while True:
+                status, said, complained = await cluster("--json", "--url", served.url, *options)
+                assert (status, complained) == (0, "")
+                view = msgspec.json.decode(said, type=ClusterView)
+                if [worker.state for worker in view.workers] == ["ready", "ready"]:
+                    break
+            assert [worker.bus and worker.bus.state for worker in view.workers] == ["up", "up"]
+            assert view.slots_without_owner == []
+            async with aiohttp.ClientSession() as client, client.get(f"{served.url}/metrics") as response:
+                figures = await response.text()
+            assert all(f'plaudit_slots{{worker="{worker.label}"}}' in figures for worker in view.workers)
 
 
 async def test_with_a_secret_of_its_own_the_command_needs_no_database() -> None:
