@@ -189,9 +189,7 @@ class NetworkedCluster(Cluster):
             await self._stack.enter_async_context(Proxy(self.postgres.url)),
             await self._stack.enter_async_context(Proxy(self.redis.url)),
         )
-        flags = ["--database-url", networks.postgres.url]
-        if self.workers > 1:
-            flags += ["--redis-url", networks.redis.url]
+        flags = ("--database-url", networks.postgres.url, "--redis-url", networks.redis.url)
         return await self._machine(name, *flags)
 
     async def start_postgres(self) -> None:

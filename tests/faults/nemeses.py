@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Final
+from typing import Any, Final
 
 import asyncpg
 
@@ -16,6 +16,10 @@ from tests.site import Socket, host_token
 
 PROCESS_TIMEOUT_S: Final = 30.0
 BALANCE_TIMEOUT_S: Final = 30.0
+SHARES: Final = (
+    "SELECT count(slot) AS slots FROM worker LEFT JOIN slot ON owner = id WHERE state = 'live' GROUP BY id, node"
+    " ORDER BY node"
+)
 PAUSES_S: Final = (0.1, 0.5, 2.0, 4.0, 10.0)
 """For which a worker is stopped: a hiccup, a swap storm, about a lease, more than one."""
 AWAY_S: Final = (0.5, 3.0)
@@ -36,9 +40,10 @@ LONG: Final = "x" * 9_000
 async def kill_worker(run: Run[NetworkedCluster]) -> None:
     """kill -9 of one worker; its parent lives and replaces it."""
     (machine, *_) = run.cluster.machines
+    slots = await _balanced(run)
     async with run.fault("kill-worker") as fault:
         number = run.rng.randrange(run.cluster.workers)
-        fault.done = f"worker {number + 1}"
+        fault.done = f"worker {number + 1}, slots {slots}"
         victim = machine.workers()[number]
         machine.kill(victim)
         await until(lambda: _whole(machine, run.cluster, without={victim}), PROCESS_TIMEOUT_S)
@@ -47,6 +52,7 @@ async def kill_worker(run: Run[NetworkedCluster]) -> None:
 async def pause_worker(run: Run[NetworkedCluster]) -> None:
     """SIGSTOP; others take what it owned if it lasts, and it must find that out before it says anything."""
     (machine, *_) = run.cluster.machines
+    await _balanced(run)
     async with run.fault("pause-worker") as fault:
         victim, seconds = run.rng.choice(machine.workers()), run.rng.choice(PAUSES_S)
         fault.done = f"for {seconds} s"
@@ -60,6 +66,7 @@ async def pause_worker(run: Run[NetworkedCluster]) -> None:
 async def rolling_restart(run: Run[NetworkedCluster]) -> None:
     """SIGHUP: every worker hands over to a new one."""
     (machine, *_) = run.cluster.machines
+    await _balanced(run)
     old = set(machine.workers())
     async with run.fault("rolling-restart") as fault:
         fault.done = f"{len(old)} workers"
@@ -69,12 +76,12 @@ async def rolling_restart(run: Run[NetworkedCluster]) -> None:
 
 
 async def kill_machine(run: Run[NetworkedCluster]) -> None:
-    """A second machine takes its share, and is gone, parent and workers at once."""
+    """A second machine takes its share, and is then gone, parent and workers at once."""
     second = await run.cluster.new_machine(f"second {run.scribe.clock():.0f}")
     run.cluster.machines.append(second)
-    slots = await _share_of(run, second)
+    slots = await _balanced(run)
     async with run.fault("kill-machine") as fault:
-        fault.done = f"with {slots} slots"
+        fault.done = f"the slots were {slots}"
         await second.lose()
     run.cluster.machines.remove(second)
 
@@ -99,20 +106,16 @@ def _whole(machine: Machine, cluster: Cluster, without: set[int]) -> bool:
     return len(workers) == cluster.workers and not without & set(workers)
 
 
-async def _share_of(run: Run[NetworkedCluster], machine: Machine) -> int:
-    """Wait until a machine that has joined owns a third of the slots; returns how many."""
+async def _balanced(run: Run[Any]) -> str:
+    """Wait until every worker of every machine owns at least half of its fair share; tells how many slots each has."""
+    workers = run.cluster.workers * len(run.cluster.machines)
     connection = await asyncpg.connect(run.cluster.database_url)
     try:
         async with asyncio.timeout(BALANCE_TIMEOUT_S):
             while True:
-                share = await connection.fetchrow(
-                    "SELECT count(*) FILTER (WHERE node LIKE '%:' || $1 || '/%') AS owned, count(*) AS all"
-                    " FROM slot LEFT JOIN worker ON owner = id",
-                    str(machine.parent),
-                )
-                assert share is not None
-                if 3 * share["owned"] >= share["all"]:
-                    return int(share["owned"])
+                shares = [row["slots"] for row in await connection.fetch(SHARES)]
+                if len(shares) == workers and 2 * workers * min(shares) >= sum(shares):
+                    return ", ".join(map(str, shares))
                 await asyncio.sleep(0.1)
     finally:
         await connection.close()

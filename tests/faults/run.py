@@ -127,14 +127,20 @@ class Run(Generic[C]):
         """
         now, heads = self.scribe.clock(), dict(self.progress.heads)
 
-        def well() -> bool:
+        def ill() -> list[str]:
             written, stands = self.progress.written, self.progress.stands
-            return all(written.get(post, 0.0) >= now for post in self.posts) and all(
-                stands.get(watcher.name, 0) >= heads.get(watcher.post, 0) for watcher in self.watchers
-            )
+            unwritten = [f"post {post}: not written to" for post in self.posts if written.get(post, 0.0) < now]
+            return unwritten + [
+                f"{watcher.name}: at {stands.get(watcher.name)} of {heads.get(watcher.post)}"
+                for watcher in self.watchers
+                if stands.get(watcher.name, 0) < heads.get(watcher.post, 0)
+            ]
 
-        async with asyncio.timeout(HEAL_TIMEOUT_S):
-            await self.progress.until(well)
+        try:
+            async with asyncio.timeout(HEAL_TIMEOUT_S):
+                await self.progress.until(lambda: not ill())
+        except TimeoutError:
+            raise TimeoutError(f"{HEAL_TIMEOUT_S} s after a fault: {'; '.join(ill())}") from None
 
     # -- the load
 
