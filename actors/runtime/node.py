@@ -81,7 +81,7 @@ class Node:
         self._outbox = Outbox(
             deliver=self._deliver, acknowledge=self._committer.enqueue_rows, delivered=metrics.messages.inc
         )
-        past = Past(store, encoder, ask=self._ask_for_nobody)
+        self._past = past = Past(store, encoder, ask=self._ask_for_nobody)
         self._hub = Hub(env, metrics, past, relayed_changed=self._relayed_changed)
         self._registry = Registry(
             store,
@@ -190,6 +190,7 @@ class Node:
         await self._alarms.stop()
         await self._relays.stop()
         await self._hub.stop()
+        await self._past.stop()
         self._registry.close()
         try:
             async with asyncio.timeout(FLUSH_TIMEOUT_S):

@@ -270,6 +270,7 @@ class Ownership:
             if worker != self.worker:
                 return True
             self._gain(claimed)
+            log.info("claimed %d of %d slots", len(claimed), len(wanted))
         surplus = self._surplus()
         if surplus:
             await self._hand_over(set(surplus[:MOVED_MAX]))
@@ -342,6 +343,7 @@ class Ownership:
 
     async def _hand_over(self, slots: set[int]) -> None:
         """Let what is under way on ``slots`` finish, then give them back for others to claim."""
+        began = self._env.monotonic()
         self._leaving |= slots
         try:
             await self._drain(slots)
@@ -352,6 +354,7 @@ class Ownership:
             if epochs:
                 await self._store.release(self.worker, epochs)
                 self._metrics.handoffs.inc(len(epochs))
+                log.info("gave %d slots back after %.0f ms", len(epochs), 1000 * (self._env.monotonic() - began))
         except StoreUnavailable as error:
             # Still ours in the table, perhaps: the next look claims it again, or another's does when we are gone.
             log.warning("slots not given back: %s", error)

@@ -97,7 +97,8 @@ class Child:
 
     def look(self) -> None:
         """Tell it to look who is there. One that has not read the last such line yet will look anyway."""
-        if self._writer.transport.get_write_buffer_size() == 0:
+        # uvloop refuses to write where the other side is gone already.
+        if not self._writer.is_closing() and self._writer.transport.get_write_buffer_size() == 0:
             self._writer.write(f"{LOOK}\n".encode())
 
     def signal(self, number: signal.Signals) -> None:

@@ -2,11 +2,13 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 from actors.actor import Numbers, ReadCounters, ShowPost
 from actors.encoding import Encoder
 from actors.keys import parse_key
+from actors.runtime.sharing import Sharing
 from protocol.commands import Command
 from protocol.delivery import Published
 from protocol.views import Counters, CountersChanged
@@ -44,9 +46,19 @@ class Past:
         self._store = store
         self._encoder = encoder
         self._ask = ask
+        # After a failover all who watch a stream ask the same at once.
+        self._sharing = Sharing()
+
+    async def stop(self) -> None:
+        await self._sharing.stop()
 
     async def missed(self, key: str, after: int, *, rows_max: int = PAGE_ROWS) -> Missed:
         """What changed beyond offset ``after``, in the order of the last changes."""
+        return await self._sharing.read(
+            ("missed", key, after, rows_max), partial(self._read_missed, key, after, rows_max)
+        )
+
+    async def _read_missed(self, key: str, after: int, rows_max: int) -> Missed:
         _, post_id = parse_key(key)
         changes = await self._store.changes(post_id, after, rows_max=rows_max, bytes_max=PAGE_BYTES)
         await render_ahead(self._encoder, changes.comments)
@@ -62,6 +74,9 @@ class Past:
 
     async def counters(self, key: str, after: int) -> CountersChanged:
         """The counters of now, with those of every comment that was reacted to since offset ``after``."""
+        return await self._sharing.read(("counters", key, after), partial(self._read_counters, key, after))
+
+    async def _read_counters(self, key: str, after: int) -> CountersChanged:
         _, post_id = parse_key(key)
         reacted = await self._store.reacted(post_id, after, REACTED_MAX)
         counters: CountersChanged = await self._ask(key, ReadCounters(comments=tuple(reacted)))
