@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import pytest
+import uvloop
 
 from actors.runtime import parent as module
 from actors.runtime.parent import REFUSED, UNAVAILABLE, Parent, Place, WorkersFailed
@@ -189,3 +190,16 @@ async def test_a_worker_that_never_gets_ready_is_killed_and_replaced(monkeypatch
     nursery = Nursery("pass", SERVE)
     async with keeping(1, nursery):
         assert nursery.reaped_places == [Place(1, 1)]
+
+
+def test_workers_that_end_badly_together_are_all_waited_for() -> None:
+    async def run() -> list[Place]:
+        nursery = Nursery("signal.signal(signal.SIGTERM, lambda *_: os._exit(1)); " + SERVE)
+        async with keeping(4, nursery):
+            pass
+        return nursery.reaped_places
+
+    # The server's own loop, which raises where asyncio's does not.
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        for _ in range(5):
+            assert sorted(runner.run(run())) == [Place(number, number) for number in (1, 2, 3, 4)]
