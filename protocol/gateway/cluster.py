@@ -17,6 +17,8 @@ from protocol.gateway.http import Call, Handler, answer
 
 SUBJECT: Final = "status"
 BUSIEST_MAX: Final = 10
+LEASES_TIMEOUT_S: Final = 1.0
+"""A database that hangs does not hold up what the workers have to say."""
 ACTORS: Final = "plaudit_actors_resident"
 LAG: Final = "plaudit_bus_lag_seconds"
 DROPPED: Final = "plaudit_bus_dropped_total"
@@ -53,8 +55,9 @@ class Cluster:
 
     async def _leases(self) -> Leases | None:
         try:
-            return await self._backend.leases()
-        except Unavailable:
+            async with asyncio.timeout(LEASES_TIMEOUT_S):
+                return await self._backend.leases()
+        except (Unavailable, TimeoutError):
             return None
 
     def _status(self) -> Status:

@@ -1,5 +1,6 @@
 """What an operator is shown of the cluster: probes, the metrics of all workers, who holds what."""
 
+import asyncio
 import math
 import re
 import secrets
@@ -97,6 +98,13 @@ class Alone(RecordingBackend):
         raise Unavailable
 
 
+class Stalled(RecordingBackend):
+    """Its store hangs."""
+
+    async def leases(self) -> Leases:
+        return await asyncio.get_running_loop().create_future()  # type: ignore[no-any-return]
+
+
 class Timer:
     def __init__(self) -> None:
         self.now = 100.0
@@ -134,8 +142,9 @@ async def test_a_worker_that_does_not_answer_is_missing_and_counted() -> None:
     assert found["plaudit_workers_silent", None] == 1
 
 
-async def test_while_the_database_is_away_nobody_knows_who_is_silent() -> None:
-    scrape, _ = counting(Alone(), 1, Timer())
+@pytest.mark.parametrize("backend", [Alone, Stalled])
+async def test_while_the_database_is_away_nobody_knows_who_is_silent(backend: type[RecordingBackend]) -> None:
+    scrape, _ = counting(backend(), 1, Timer())
     found = samples(await scrape.text())
     assert found["plaudit_things_total", "host:1/0"] == 1
     assert math.isnan(found["plaudit_workers_silent", None])
@@ -194,8 +203,9 @@ async def test_admins_are_shown_the_cluster_and_nobody_else() -> None:
         assert [each.state for each in (await fetch_cluster(url, token())).workers] == ["ready", "silent"]
 
 
-async def test_without_the_database_the_workers_still_tell_of_themselves() -> None:
-    async with gateway(Alone()) as url:
+@pytest.mark.parametrize("backend", [Alone, Stalled])
+async def test_without_the_database_the_workers_still_tell_of_themselves(backend: type[RecordingBackend]) -> None:
+    async with gateway(backend()) as url:
         view = await fetch_cluster(url, token())
     [worker] = view.workers
     assert (worker.state, worker.lease_s, worker.slots, worker.actors) == ("ready", None, None, 0)
