@@ -98,6 +98,7 @@ class Ownership:
     async def start(self, *, patience_s: float) -> None:
         """Register and claim. Raises ``OwnedByAnother`` if this worker should be alone and is not, after a wait."""
         await self._register()
+        self._announce(Look())
         await self._settle()
         deadline = self._env.monotonic() + patience_s
         while self._alone and len(self.slots) < SLOTS:
