@@ -84,6 +84,9 @@ class Hub:
         stream = self._made(key, epoch, head)
         stream.relayed = True
         stream.numbers = None
+        if stream.shown is not None and shown != stream.shown and shown.version >= stream.shown.version:
+            # A message with them was lost.
+            self._broadcast(stream, [Published(None, self._json.encode(shown))])
         self._show(stream, shown)
         self.resync(key, head, None)
         return stream
