@@ -8,10 +8,12 @@ import argparse
 import os
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from multiprocessing import get_context
 
-from tests.simulation.running import Result, run_seed, run_seeds
+from tests.simulation.ablations import ABLATIONS
+from tests.simulation.running import Result, results_of, run_seed, run_seeds
 
 SEEDS = 1_000
 AT_ONCE = 25
@@ -29,6 +31,8 @@ def main() -> int:
         result = run_seed(arguments.seed, say=print)
         print(f"seed {result.seed}: {result.violation or 'all oracles hold'}; trace {result.digest:08x}")
         return int(result.violation is not None)
+    if arguments.without is not None:
+        return _ablated(arguments.without, arguments.first)
     return _many(arguments.first, arguments.seeds, arguments.processes)
 
 
@@ -37,6 +41,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--seeds", type=int, default=SEEDS, help="how many (%(default)s)")
     parser.add_argument("--first", type=int, default=1, help="the first of them (%(default)s)")
     parser.add_argument("--seed", type=int, help="only this one, with its trace")
+    parser.add_argument("--without", choices=ABLATIONS, help="remove a safeguard, until an oracle notices")
     parser.add_argument("--processes", type=int, default=os.cpu_count() or 1, help="at once (%(default)s)")
     return parser.parse_args()
 
@@ -63,17 +68,24 @@ def _many(first: int, count: int, processes: int) -> int:
 
 
 def _results(seeds: range, processes: int) -> Iterator[Result]:
-    parts = [seeds[at : at + AT_ONCE] for at in range(0, len(seeds), AT_ONCE)]
     if processes == 1:
         yield from run_seeds(seeds)
         return
-    with get_context("spawn").Pool(processes) as pool:
-        for results in pool.imap_unordered(_part, parts):
-            yield from results
+    with ProcessPoolExecutor(processes, get_context("spawn")) as pool:
+        parts = [pool.submit(results_of, seeds[at : at + AT_ONCE]) for at in range(0, len(seeds), AT_ONCE)]
+        for part in as_completed(parts):
+            yield from part.result()
 
 
-def _part(seeds: Sequence[int]) -> list[Result]:
-    return list(run_seeds(seeds))
+def _ablated(name: str, first: int) -> int:
+    """Remove a safeguard, and say after how many seeds an oracle noticed."""
+    seeds_max = ABLATIONS[name].seeds_max
+    for result in run_seeds(range(first, first + seeds_max), without=name):
+        if result.violation is not None:
+            print(f"without: {name}: seed {result.seed}: {result.violation}")
+            return 0
+    print(f"without: {name}: unnoticed in {seeds_max} seeds")
+    return 1
 
 
 if __name__ == "__main__":

@@ -2,9 +2,9 @@
 
 import gc
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from prometheus_client import CollectorRegistry
 
@@ -12,7 +12,9 @@ from actors import keys, placement
 from actors.runtime import ownership
 from actors.runtime.metrics import Metrics
 from store import memory
+from tests.simulation.ablations import ABLATIONS, Ablation
 from tests.simulation.oracles import JournalledStore
+from tests.simulation.patching import replaced
 from tests.simulation.world import World
 
 SLOTS = 16
@@ -54,31 +56,26 @@ def run_seed(
     return Result(seed, journal.violation, journal.digest, steps, journal.commits, journal.fenced, acknowledged)
 
 
-def run_seeds(seeds: Iterable[int], *, store: type[JournalledStore] = JournalledStore) -> Iterator[Result]:
-    """The results of ``seeds``, in turn. What a run leaves behind is collected between runs only."""
+def run_seeds(seeds: Iterable[int], *, without: str | None = None) -> Iterator[Result]:
+    """The results of ``seeds``, in turn; ``without`` names a safeguard to remove."""
     metrics = Metrics(CollectorRegistry())
+    ablation = ABLATIONS[without] if without else Ablation(0)
+    # What a run leaves behind is collected between runs only.
     gc.collect()
     gc.freeze()
     gc.disable()
     try:
-        for seed in seeds:
-            yield run_seed(seed, metrics, store=store)
+        with ablation.removed():
+            for seed in seeds:
+                yield run_seed(seed, metrics, store=ablation.store)
     finally:
         gc.enable()
         gc.unfreeze()
 
 
-@contextmanager
-def replaced(owner: object, **attributes: Any) -> Iterator[None]:
-    """``owner``, a module or a class, with other ``attributes`` for a while."""
-    before = {name: vars(owner)[name] for name in attributes}
-    for name, value in attributes.items():
-        setattr(owner, name, value)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            setattr(owner, name, value)
+def results_of(seeds: Sequence[int]) -> list[Result]:
+    """What one of many processes does."""
+    return list(run_seeds(seeds))
 
 
 @contextmanager

@@ -1,0 +1,191 @@
+"""The product without one of its safeguards, each in turn: what the oracles are worth is whether they notice."""
+
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from types import MappingProxyType
+from typing import Any, NamedTuple
+from uuid import UUID
+
+from actors.actor import Actor
+from actors.keys import parse_key
+from actors.lease import Lease
+from actors.runtime.activation import Activation, Delivery, Envelope, Outcome
+from actors.runtime.committer import Committer
+from actors.runtime.hub import Hub
+from actors.runtime.registry import Registry
+from protocol.errors import DomainError
+from store.base import Batch, Claim, Fence, Loaded, Owners
+from tests.simulation.oracles import JournalledStore
+from tests.simulation.patching import replaced
+
+
+class Ablation(NamedTuple):
+    """How to run without a safeguard."""
+
+    seeds_max: int
+    """Within so many seeds an oracle has to break."""
+    store: type[JournalledStore] = JournalledStore
+    removed: Callable[[], AbstractContextManager[object]] = nullcontext
+
+
+# -- the fence --------------------------------------------------------------------------------------------------------
+
+
+class UnfencedStore(JournalledStore):
+    """Writes for whoever asks."""
+
+    def _passes(self, worker: UUID, slot: int, fence: Fence) -> bool:
+        return True
+
+
+class CheckingStore(JournalledStore):
+    """Checks the fence in one statement, and writes what passed in another."""
+
+    async def check(self, batch: Batch) -> list[int]:
+        def work() -> list[int]:
+            return [slot for slot, fence in batch.fences.items() if self._passes(batch.worker, slot, fence)]
+
+        return await self._call("check", work)
+
+    async def write(self, batch: Batch, passed: list[int]) -> dict[int, int | None]:
+        def work() -> dict[int, int | None]:
+            # Only what had passed; and whoever owns its slot by now.
+            current = {slot: self._slots[slot] for slot in batch.fences}
+            kept = [(each.owner, each.epoch, each.head) for each in current.values()]
+            for slot in passed:
+                fence = batch.fences[slot]
+                current[slot].owner, current[slot].epoch, current[slot].head = batch.worker, fence.epoch, fence.head
+            try:
+                return self._write(batch)
+            finally:
+                for each, (owner, epoch, head) in zip(current.values(), kept, strict=True):
+                    each.owner, each.epoch, each.head = owner, epoch, max(head, each.head)
+
+        return await self._call("commit", work, locks=lambda: batch.fences)
+
+
+async def _commit_in_two_steps(self: Committer, batch: Batch) -> dict[int, int | None]:
+    store: Any = self._store
+    passed = await store.check(batch)
+    heads: dict[int, int | None] = await store.write(batch, passed)
+    return heads
+
+
+# -- ownership --------------------------------------------------------------------------------------------------------
+
+
+class OneStepStore(JournalledStore):
+    """Claims what has a lapsed lease, and declares nobody dead."""
+
+    def _held(self, worker: UUID | None) -> bool:
+        return worker is not None and self._live(worker) and self._workers[worker].lease_until >= self._clock()
+
+    async def expire(self, *, node: str | None = None) -> int:
+        return 0 if node is None else await super().expire(node=node)
+
+    async def owners(self) -> Owners:
+        owners = await super().owners()
+        held = {slot: owner for slot, owner in owners.slots.items() if self._held(owner[0])}
+        return Owners([worker for worker in owners.live if worker.lease_s >= 0], held)
+
+    async def claim(self, worker: UUID, slots: Iterable[int] | None = None) -> dict[int, Claim]:
+        for slot in range(len(self._slots)) if slots is None else slots:
+            if not self._held(self._slots[slot].owner):
+                self._slots[slot].owner = None
+        return await super().claim(worker, slots)
+
+
+def _held_for_ever(self: Lease, now: float) -> bool:
+    return self._trusted_until > float("-inf")
+
+
+async def _load_before_claim(self: Registry, activation: Activation) -> None:
+    kind, number = parse_key(activation.key)
+    actor, loaded = await (self._load_post(number) if kind == "post" else self._load_user(number))
+    claim = await self._ownership.owned(activation.slot)
+    activation.loaded(actor, loaded, claim.epoch)
+
+
+class LookingStore(JournalledStore):
+    """Gives back what its owner has already as it is, without a new epoch, and without waiting for anybody."""
+
+    async def claim(self, worker: UUID, slots: Iterable[int] | None = None) -> dict[int, Claim]:
+        wanted = set(range(len(self._slots)) if slots is None else slots)
+        owned = {slot for slot in wanted if self._slots[slot].owner == worker and self._live(worker)}
+        claims = {slot: Claim(self._slots[slot].epoch, self._slots[slot].head) for slot in owned}
+        return claims | await super().claim(worker, wanted - owned)
+
+
+# -- the gate ---------------------------------------------------------------------------------------------------------
+
+
+_handle = Activation.handle
+_decide = Registry.decide
+_loaded = Activation.loaded
+
+
+def _answer_before_commit(self: Activation, envelope: Envelope, now: float, op_ttl_ms: int) -> tuple[Outcome, bool]:
+    outcome, free = _handle(self, envelope, now, op_ttl_ms)
+    if not free and not isinstance(outcome.answer, DomainError) and envelope.command.writes:
+        envelope.answered = True
+        envelope.reply(outcome.answer)
+    return outcome, free
+
+
+def _publish_before_commit(self: Registry, activation: Activation, envelope: Envelope) -> None:
+    before = len(activation._waiting)
+    _decide(self, activation, envelope)
+    for outcome in activation._waiting[before:]:
+        publications, outcome.publications = outcome.publications, ()
+        for publication in publications:
+            self._hub.publish(activation.key, publication.offset, publication.encode)
+
+
+# -- repeated operations ----------------------------------------------------------------------------------------------
+
+
+def _do_again(self: Activation, envelope: Envelope, now: float, op_ttl_ms: int) -> Outcome:
+    assert self.actor is not None
+    if isinstance(envelope.command, Delivery):
+        return self._receive(envelope, envelope.command, now)
+    return self._accept(envelope, self.actor.decide(envelope.command, envelope.by, now), now)
+
+
+def _load_without_operations(self: Activation, actor: Actor, loaded: Loaded, epoch: int) -> None:
+    _loaded(self, actor, loaded, epoch)
+    self._operations.clear()
+
+
+# -- streams ----------------------------------------------------------------------------------------------------------
+
+
+def _jump_only(self: Hub, key: str, head: int, numbers: object) -> None:
+    stream = self.stream(key)
+    if stream is not None and head > stream.head:
+        stream.jump(head)
+
+
+# -- all of them ------------------------------------------------------------------------------------------------------
+
+
+ABLATIONS: Mapping[str, Ablation] = MappingProxyType(
+    {
+        "no fence": Ablation(50, UnfencedStore),
+        "fence apart from the write": Ablation(
+            300, CheckingStore, lambda: replaced(Committer, _timed=_commit_in_two_steps)
+        ),
+        "takeover in one step": Ablation(300, OneStepStore),
+        "acknowledgement before commit": Ablation(
+            10, removed=lambda: replaced(Activation, handle=_answer_before_commit)
+        ),
+        "publication before commit": Ablation(10, removed=lambda: replaced(Registry, decide=_publish_before_commit)),
+        "no deduplication": Ablation(20, removed=lambda: replaced(Activation, _decide=_do_again)),
+        "deduplication not rebuilt on activation": Ablation(
+            100, removed=lambda: replaced(Activation, loaded=_load_without_operations)
+        ),
+        "load before claim": Ablation(300, removed=lambda: replaced(Registry, _load=_load_before_claim)),
+        "load without claim after an unknown outcome": Ablation(300, LookingStore),
+        "no resync on resubscribe": Ablation(100, removed=lambda: replaced(Hub, resync=_jump_only)),
+        "lease trusted past its time": Ablation(300, removed=lambda: replaced(Lease, held=_held_for_ever)),
+    }
+)

@@ -1,0 +1,19 @@
+"""Some dozens of seeds in every run of the tests; ``make simulate`` runs thousands."""
+
+import re
+
+from tests.simulation.calling import simulate
+
+SEEDS = 40
+
+
+def test_all_oracles_hold_whatever_happens() -> None:
+    said = simulate("--seeds", str(SEEDS))
+    assert f"{SEEDS} seeds from 1: 0 broken" in said
+    acknowledged = re.search(r"([\d,]+) writes acknowledged", said)
+    assert acknowledged is not None
+    assert int(acknowledged[1].replace(",", "")) > 10 * SEEDS, "nearly nothing was tried"
+
+
+def test_a_seed_gives_the_same_trace_in_every_process() -> None:
+    assert simulate("--seed", "8") == simulate("--seed", "8")
