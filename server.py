@@ -82,11 +82,11 @@ GARBAGE_THRESHOLDS: Final = (10_000, 50, 100)
 default, it cost a third of the throughput under load. A look at the newest 10,000 stops everyone for some 3 ms."""
 CONNECTIONS_PER_WORKER: Final = 10
 """To Postgres: eight to read, one to write, one while it starts."""
-AGREE_PATIENCE_S: Final = LEASE_TTL_S + 1.0
+PATIENCE_S: Final = LEASE_TTL_S + 1.0
 """For so long those who were killed may still seem to live."""
-AGREE_RETRY_S: Final = 0.2
+RETRY_S: Final = 0.2
 LOG_FORMAT: Final = "%(asctime)s %(levelname)s %(name)s: %(message)s"
-WORKER: Final = "--worker"
+WORKER: Final = "--as-worker"
 """The first argument of a worker process, before its number; for nobody's use but the parent's."""
 
 log = logging.getLogger("plaudit")
@@ -176,7 +176,7 @@ async def agree(store: Store, mine: Mapping[str, str], *, patience_s: float = 0.
             if "--redis-url" in names:
                 raise StartError("another Plaudit serves this database: to serve it together, give all one --redis-url")
             raise StartError(f"another Plaudit serves this database with another {', '.join(names)}: all must agree")
-        await asyncio.sleep(AGREE_RETRY_S)
+        await asyncio.sleep(RETRY_S)
 
 
 @asynccontextmanager
@@ -250,7 +250,7 @@ async def serve(settings: Settings, _: argparse.Namespace) -> None:
 
 async def serve_alone(settings: Settings, listener: socket.socket, database: Database) -> None:
     mine = agreed(settings, redis="none" if settings.server.redis_url is None else "shared")
-    await agree(database.store, mine, patience_s=AGREE_PATIENCE_S)
+    await agree(database.store, mine, patience_s=PATIENCE_S)
     async with open_worker(settings, database.store, listener, label=f"{node_label()}/1"):
         await agree(database.store, mine)
         announce(settings, listener)
@@ -262,7 +262,7 @@ async def serve_with_workers(settings: Settings, listener: socket.socket, databa
         server, ended = replace(settings.server, database_url=database.url), [database.ended]
         label = node_label()
         mine = agreed(settings, redis=f"that of {label}" if server.redis_url is None else "shared")
-        await agree(database.store, mine, patience_s=AGREE_PATIENCE_S)
+        await agree(database.store, mine, patience_s=PATIENCE_S)
         if server.redis_url is None:
             redis = await stack.enter_async_context(EmbeddedRedis(server.data_dir))
             server = replace(server, redis_url=redis.url)
@@ -329,13 +329,17 @@ class Workers:
 
     def _label(self, place: Place) -> str:
         # No label may begin with another one: that is how they are looked for.
-        return f"{self._node}/{place.number}.{place.serial:08}"
+        return f"{self._node}/{place.number}.{place.serial:04}"
 
 
 async def work() -> int:
     """A worker's life, as its parent wants it, until cancelled. Returns its status if it cannot begin."""
+    try:
+        channel = socket.socket(fileno=sys.stdin.fileno())
+    except OSError:
+        return complain(f"{WORKER} is for the server's own use: see --workers")
     leash = Leash(orphaned=partial(os._exit, 1))
-    await asyncio.get_running_loop().create_connection(lambda: leash, sock=socket.socket(fileno=sys.stdin.fileno()))
+    await asyncio.get_running_loop().create_connection(lambda: leash, sock=channel)
     told = msgspec.json.decode(await leash.assignment, type=Assignment, dec_hook=lambda _, path: Path(path))
     configure_log(told.settings.server, f"[{told.number}] {LOG_FORMAT}")
     url = told.settings.server.database_url
@@ -432,8 +436,8 @@ def asked_password() -> str:
 
 
 async def change_epoch(settings: Settings, _: argparse.Namespace) -> None:
-    async with open_database(settings.server) as database:
-        await database.store.new_epoch()
+    async with database_alone(settings.server) as store:
+        await store.new_epoch()
     print("every client will reload what it has")
 
 
@@ -460,10 +464,25 @@ async def secret_of_database(settings: ServerSettings) -> bytes:
 async def node_alone(settings: Settings) -> AsyncIterator[Node]:
     """The actors without a gateway before them."""
     async with (
-        open_database(settings.server) as database,
-        open_node(settings, database.store, CollectorRegistry(), label=f"{node_label()}/command") as node,
+        database_alone(settings.server) as store,
+        open_node(settings, store, CollectorRegistry(), label=f"{node_label()}/command") as node,
     ):
         yield node
+
+
+@asynccontextmanager
+async def database_alone(settings: ServerSettings) -> AsyncIterator[Store]:
+    """The store, while no server uses it. Raises ``OwnedByAnother`` if one does.
+
+    That is asked before anything else: workers would give slots to whoever joins them, and wait for its answers.
+    """
+    async with open_database(settings) as database:
+        give_up = time.monotonic() + PATIENCE_S
+        while any(worker.lease_s > 0 for worker in (await database.store.owners()).live):
+            if time.monotonic() >= give_up:
+                raise OwnedByAnother
+            await asyncio.sleep(RETRY_S)
+        yield database.store
 
 
 async def account(node: Node, handle: str) -> AccountView:

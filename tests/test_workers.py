@@ -14,6 +14,7 @@ import aiohttp
 import psutil
 import pytest
 
+import server
 from store.embedded import EmbeddedPostgres
 from store.embedded_redis import EmbeddedRedis
 from tests.processes import Served, serving
@@ -46,7 +47,7 @@ def workers(served: Served) -> dict[int, psutil.Process]:
     for child in sorted(psutil.Process(served.pid).children(), key=lambda process: process.pid):
         with suppress(psutil.Error):
             line = child.cmdline()
-            if "--worker" in line:
+            if server.WORKER in line:
                 found[int(line[-1])] = child
     return found
 
@@ -124,6 +125,21 @@ async def test_a_signal_ends_all_of_them_in_time(data_dir: Path, number: signal.
             assert not [process for process in family if lives(process)]
 
 
+async def test_a_worker_that_hangs_does_not_hold_up_the_end(data_dir: Path) -> None:
+    async with serving_by_two(data_dir) as served:
+        family = psutil.Process(served.pid).children(recursive=True)
+        workers(served)[2].suspend()
+        began = time.monotonic()
+        served.process.send_signal(signal.SIGTERM)
+        assert await served.process.wait() == 0
+        assert time.monotonic() - began < STOPPED_WITHIN_S
+        assert not [process for process in family if lives(process)]
+
+
+async def test_a_worker_is_started_by_nobody_but_the_server() -> None:
+    assert "for the server's own use" in await complaint(server.WORKER, "1")
+
+
 async def test_a_restart_replaces_every_worker_while_requests_go_on(data_dir: Path) -> None:
     async with serving_by_two(data_dir) as served, aiohttp.ClientSession() as client:
         old = workers(served)
@@ -171,16 +187,20 @@ async def test_servers_share_a_database_by_one_redis_and_the_same_rules_or_not_a
         both = (*database, "--redis-url", redis.url)
         async with serving("server.py", *both) as one:
             own_redis = ("--workers", "2", "--data-dir", str(tmp_path / "second"))
+            # None of them may join the one that serves, not even for a moment.
             refused = await asyncio.gather(
                 complaint(*both, "--edit-window", "60", "--secret", SECRET),
                 complaint(*database, *own_redis),
                 complaint(*database),
                 complaint("role", "ada", "admin", *database),
+                complaint("new-epoch", *database),
             )
             assert "another --edit-window, --secret: all must agree" in refused[0]
             assert "give all one --redis-url" in refused[1]
             assert "give all one --redis-url" in refused[2]
             assert "another Plaudit serves this database" in refused[3]
+            assert "another Plaudit serves this database" in refused[4]
+            assert not [line for line in one.output if "gave" in line]
             async with serving("server.py", *both, "--workers", "2") as two:
                 await until_ready(two)
                 await until_ready(one)
