@@ -7,8 +7,6 @@ import sys
 def simulate(*arguments: str) -> str:
     """The output of a run in a process of its own; it must succeed."""
     command = [sys.executable, "-m", "tests.simulation", *arguments]
-    done = subprocess.run(
-        command, env={**os.environ, **(environment or {})}, capture_output=True, text=True, timeout=110
-    )
+    done = subprocess.run(command, capture_output=True, text=True, timeout=110)
     assert done.returncode == 0, done.stdout[-4_000:] + done.stderr[-4_000:]
     return done.stdout

@@ -14,6 +14,8 @@ from tests.simulation.loop import Host, SimulatedLoop
 
 CALL_TIMEOUT_S = 5.0
 """After which whoever waits for the store gives up."""
+WRITES = ("commit", "write")
+"""What may go on after its caller gave up. The second is what an ablation calls."""
 LOCKED_MAX_S = 1.5
 """For so long at most a statement whose client is gone holds its locks: Postgres ends it."""
 
@@ -69,7 +71,7 @@ class StoreServer:
         """Serve one call that has arrived; ``answer`` is given the result or the exception."""
         if self.away:
             answer(StoreUnavailable("the store is away"))
-        elif self.full and method == "commit":
+        elif self.full and method in WRITES:
             answer(StoreUnavailable("no space left on the device"))
         else:
             name = f"store {method}"
@@ -77,7 +79,7 @@ class StoreServer:
             del task
 
     async def _serve(self, method: str, call: Callable[[], Any], answer: Callable[[Any], None]) -> None:
-        if method == "commit" and self._rng.random() < self.weather.late / 2:
+        if method in WRITES and self._rng.random() < self.weather.late / 2:
             # It is struck by the very next call of the store, which is ours.
             until = asyncio.Event()
             self.memory.faults.append(LateCommit(until, holds=True))
@@ -123,7 +125,7 @@ class TravellingStore:
         if self._link.cut_out or rng.random() < weather.lost:
             self._lose(answer)
             return
-        if method == "commit" and rng.random() < weather.late / 2:
+        if method in WRITES and rng.random() < weather.late / 2:
             # The caller loses its connection while the statement is on its way.
             self._lose(answer)
             delay += rng.random() * 2 * CALL_TIMEOUT_S
