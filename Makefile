@@ -5,7 +5,7 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 SOURCES = actors protocol store tests settings.py server.py
 PIP = .venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes
 
-.PHONY: help run test check bench clean
+.PHONY: help run test check faults bench clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -22,6 +22,9 @@ check: .venv/dev ## check format, style, types and which part imports which
 	.venv/bin/ruff check $(SOURCES)
 	.venv/bin/mypy
 	.venv/bin/python -m pytest -q tests/test_arrows.py
+
+faults: .venv/dev ## kill, stop, cut and restart parts of a cluster under load (ARGS="--seconds 300")
+	.venv/bin/python -m tests.faults $(ARGS)
 
 bench: .venv/dev ## measure this machine, beside plain aiohttp + asyncpg
 	.venv/bin/python -m tests.bench $(ARGS)

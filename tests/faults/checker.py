@@ -509,9 +509,9 @@ class Measured(Struct, frozen=True):
     pause_s: float
     """The longest, whatever the budget is about."""
 
-    @property
-    def kept(self) -> bool:
-        return self.took_s <= self.budget.limit_s
+    def kept(self, patience: float = 1.0) -> bool:
+        """Whether the budget, times ``patience``, was enough."""
+        return self.took_s <= patience * self.budget.limit_s
 
 
 class Verdict(Struct, frozen=True):
@@ -527,7 +527,7 @@ class Verdict(Struct, frozen=True):
 
     @property
     def passed(self) -> bool:
-        return not any(self.violations.values()) and all(measured.kept for measured in self.measured)
+        return not any(self.violations.values()) and all(measured.kept() for measured in self.measured)
 
 
 def judge(records: Iterable[Record]) -> Verdict:
@@ -551,7 +551,7 @@ def report(verdict: Verdict) -> str:
     """For people; a line for each fault, then what is to be 0, then the sums."""
     lines = [f"{'fault':<18}{'what':<22}{'took':>9}{'budget':>9}{'longest pause':>15}  done"]
     for each in verdict.measured:
-        mark = "" if each.kept else "  BROKEN"
+        mark = "" if each.kept() else "  BROKEN"
         lines.append(
             f"{each.fault.name:<18}{each.budget.what:<22}{each.took_s:>7.2f} s{each.budget.limit_s:>7.1f} s"
             f"{each.pause_s:>13.2f} s  {each.fault.done}{mark}"

@@ -154,11 +154,11 @@ class Run(Generic[C]):
         return await crowd(site, self.cluster.site, self.posts, PEOPLE, self.scribe, self.rng)
 
     @asynccontextmanager
-    async def under_load(self) -> AsyncIterator[None]:
+    async def under_load(self, operations_per_s: float) -> AsyncIterator[None]:
         """Everyone writes and watches; on leaving, the writers finish and the watchers catch up."""
         people = await self._prepare()
         stopping = asyncio.Event()
-        pause_s = len(people.lanes) / OPERATIONS_PER_S
+        pause_s = len(people.lanes) / operations_per_s
         for socket in people.sockets:
             self._start(socket.run(), "a writer's socket")
         self._start(self._keep_sampling(), "sampler of metrics")
@@ -215,7 +215,14 @@ Nemesis = Callable[[Run[C]], Awaitable[None]]
 
 
 async def run(
-    kind: type[C], nemeses: Sequence[Nemesis[C]], *, workers: int, seconds: float, seed: int, directory: Path
+    kind: type[C],
+    nemeses: Sequence[Nemesis[C]],
+    *,
+    workers: int,
+    seconds: float,
+    seed: int,
+    directory: Path,
+    operations_per_s: float = OPERATIONS_PER_S,
 ) -> Path:
     """Each of ``nemeses`` once, and again for as long as ``seconds`` are not over; returns the history's file.
 
@@ -227,7 +234,7 @@ async def run(
         progress = Progress()
         async with running(kind, directory, workers=workers, rng=rng) as cluster:
             this = Run(cluster, Recorder(file, progress.hear), progress, lambda: monotonic() - start, rng)
-            async with this.under_load():
+            async with this.under_load(operations_per_s):
                 for number, nemesis in enumerate(cycle(nemeses)):
                     if number >= len(nemeses) and monotonic() - start >= seconds:
                         break
