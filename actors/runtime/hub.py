@@ -106,7 +106,7 @@ class Hub:
 
     def add(self, subscription: StreamSubscription) -> None:
         stream = subscription.stream
-        stream.subscriptions.add(subscription)
+        stream.subscriptions[subscription] = None
         stream.watchers += subscription.watchers
         self._metrics.subscriptions.inc()
         self._counters_changed(stream, WATCHERS_TICK_S)
@@ -123,7 +123,7 @@ class Hub:
             return
         subscription.open = subscription.live = False
         stream = subscription.stream
-        stream.subscriptions.discard(subscription)
+        stream.subscriptions.pop(subscription, None)
         stream.watchers -= subscription.watchers
         self._metrics.subscriptions.dec()
         if stream.subscriptions:
@@ -225,7 +225,7 @@ class Hub:
         if head > stream.head:
             self._metrics.resyncs.inc()
             stream.jump(head)
-            for subscription in stream.subscriptions:
+            for subscription in list(stream.subscriptions):
                 if subscription.live:
                     subscription.catch_up()
 
@@ -240,6 +240,11 @@ class Hub:
         if items is not None and len(items) <= PAGE_ROWS and subscription.sink.buffered_bytes() == 0:
             self._hand_over(subscription, items)
             subscription.live = subscription.open
+            if subscription.missed_volatile:
+                position = subscription.position
+                self._tasks.spawn(
+                    self._hand_over_counters(subscription, position), f"counters {subscription.stream.key}"
+                )
         else:
             self._tasks.spawn(self._catch_up(subscription), f"catch up {subscription.stream.key}")
 
@@ -284,6 +289,7 @@ class Hub:
     async def _hand_over_counters(self, subscription: StreamSubscription, began_at: int) -> None:
         """Volatile messages were left out meanwhile; the latest counters make up for them."""
         stream, sink = subscription.stream, subscription.sink
+        subscription.missed_volatile = False
         try:
             counters = await self._past.counters(stream.key, began_at)
         except (StoreUnavailable, DomainError) as error:
@@ -352,6 +358,7 @@ class Hub:
         delivered = 0
         for subscription in subscriptions:
             if not subscription.live:
+                subscription.missed_volatile |= round_.volatile
                 continue
             sink = subscription.sink
             if sink.buffered_bytes() > BEHIND_BYTES:

@@ -28,7 +28,7 @@ class Hub(Protocol):
 class StreamSubscription:
     """One sink's interest in one stream; see ``protocol.delivery.Subscription``."""
 
-    __slots__ = ("_hub", "live", "open", "position", "sink", "stream", "watchers")
+    __slots__ = ("_hub", "live", "missed_volatile", "open", "position", "sink", "stream", "watchers")
 
     def __init__(self, hub: Hub, stream: "Stream", sink: Sink, position: int, watchers: int = 1) -> None:
         self._hub = hub
@@ -39,6 +39,8 @@ class StreamSubscription:
         self.position = position
         """The last offset that was handed to the sink."""
         self.live = False
+        self.missed_volatile = False
+        """Whether counters went by while it was not live."""
         self.open = True
 
     def start(self) -> None:
@@ -61,7 +63,8 @@ class Stream:
         self.epoch = epoch
         self.head = head
         """The last offset that was published here."""
-        self.subscriptions: set[StreamSubscription] = set()
+        self.subscriptions: dict[StreamSubscription, None] = {}
+        """In the order they came."""
         self.watchers = 0
         """People who watch, over all workers; of a relayed stream, those who watch here."""
         self.relayed = False
