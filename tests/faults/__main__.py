@@ -6,6 +6,7 @@ that breaks a budget or finds anything that must not be ends with status 1.
 
 import argparse
 import asyncio
+import os
 import sys
 import tempfile
 from pathlib import Path
@@ -37,7 +38,7 @@ def main() -> int:
     seed = SystemRandom().randrange(1 << 32) if asked.seed is None else asked.seed
     names = asked.nemeses or [*NETWORKED, *EMBEDDED]
     rng, passed = Random(seed), True
-    print(f"seed {seed}, {asked.workers} workers a machine")
+    print(f"seed {seed}, {asked.workers} workers a machine, load average {os.getloadavg()[0]:.1f} before it")
     groups: tuple[tuple[type[Any], Any], ...] = ((NetworkedCluster, NETWORKED), (EmbeddedCluster, EMBEDDED))
     for kind, nemeses in groups:
         chosen = [nemeses[name] for name in names if name in nemeses]

@@ -492,6 +492,7 @@ BUDGETS: Final[Mapping[str, Budget]] = MappingProxyType(
         "kill-worker": Budget("writes again", 0.5, longest_pause),
         "kill-parent": Budget("ready again", 5.0, ready_again),
         "kill-machine": Budget("writes again", 5.0, longest_pause),
+        "cut-machine": Budget("writes again", 5.0, longest_pause),
         "rolling-restart": Budget("pause, p99 of posts", 0.2, pause_p99),
         "redis-restart": Budget("watchers caught up", 2.0, caught_up),
         "postgres-restart": Budget("writes again", 2.0, written_again),

@@ -239,6 +239,14 @@ def free_port(rng: Random) -> int:
             return port
 
 
+def runs(pid: int) -> bool:
+    """Not when it has ended but was not reaped yet, as orphans are when the system comes to it."""
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
 async def until(condition: Callable[[], bool], timeout_s: float) -> None:
     """Wait for what processes do, which nobody tells of. Raises ``TimeoutError``."""
     async with asyncio.timeout(timeout_s):

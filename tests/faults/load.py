@@ -121,7 +121,7 @@ class OverWebSocket:
 
 
 class OverHttp:
-    """A request each; after one that failed, the next goes to any machine."""
+    """A request each; after one that failed, the next goes to any machine, as a load balancer has it."""
 
     def __init__(self, sites: Sites, token: str, rng: Random) -> None:
         self._sites = sites
@@ -157,7 +157,7 @@ class OverHttp:
         site = self._site = self._site or self._sites(self._rng)
         try:
             return await site.request(method, path, body, token=self._token, op=op)
-        except Lost:
+        except (Lost, Answered):
             self._site = None
             raise
 

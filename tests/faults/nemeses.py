@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import asyncpg
 
-from tests.faults.cluster import C, Cluster, EmbeddedCluster, Machine, NetworkedCluster, until
+from tests.faults.cluster import C, Cluster, EmbeddedCluster, Machine, NetworkedCluster, runs, until
 from tests.faults.load import KINDS, Lane, Operation, OverHttp
 from tests.faults.proxy import BOTH, Way
 from tests.faults.run import Nemesis, Run
@@ -24,6 +24,10 @@ PAUSES_S: Final = (0.1, 0.5, 2.0, 4.0, 10.0)
 """For which a worker is stopped: a hiccup, a swap storm, about a lease, more than one."""
 AWAY_S: Final = (0.5, 3.0)
 STALL_S: Final = (0.3, 3.0)
+CUT_S: Final = (4.0, 7.0)
+"""A lease lasts for 3 s."""
+ORPHANS_TIMEOUT_S: Final = 2.0
+"""Workers end at once without their parent."""
 DELAY_S: Final = 0.05
 DELAYED_FOR_S: Final = 2.0
 RESETS: Final = 5
@@ -89,15 +93,34 @@ async def kill_machine(run: Run[NetworkedCluster]) -> None:
 async def kill_parent(run: Run[EmbeddedCluster]) -> None:
     """kill -9 of what holds everything, at times of its Postgres just before it; then the same command again."""
     (machine,) = run.cluster.machines
-    with_postgres = run.rng.random() < 0.5
+    workers, with_postgres = machine.workers(), run.rng.random() < 0.5
     if with_postgres:
         machine.kill(run.cluster.postgres_pid)
         await asyncio.sleep(run.rng.random() * 0.02)
     await machine.kill_parent()
+    await until(lambda: not any(map(runs, workers)), ORPHANS_TIMEOUT_S)
     async with run.fault("kill-parent") as fault:
         fault.done = "with its Postgres" if with_postgres else "alone"
         await machine.start()
         fault.at = run.scribe.clock()
+
+
+async def cut_machine(run: Run[NetworkedCluster]) -> None:
+    """A second machine loses its way to Postgres for longer than a lease, and finds all that it owned taken."""
+    second = await run.cluster.new_machine(f"second {run.scribe.clock():.0f}")
+    run.cluster.machines.append(second)
+    await _balanced(run)
+    network = run.cluster.networks[second.name].postgres
+    async with run.fault("cut-machine") as fault:
+        seconds, way = run.rng.uniform(*CUT_S), run.rng.choice((BOTH, *((way,) for way in BOTH)))
+        fault.done = f"{' and '.join(way)} for {seconds:.1f} s"
+        network.hold(way)
+        try:
+            await asyncio.sleep(seconds)
+        finally:
+            network.release()
+    run.cluster.machines.remove(second)
+    await second.stop()
 
 
 def _whole(machine: Machine, cluster: Cluster, without: set[int]) -> bool:
@@ -293,6 +316,7 @@ NETWORKED: Final[Mapping[str, Nemesis[NetworkedCluster]]] = MappingProxyType(
         "slow-networks": slow_networks,
         "deaf-subscriber": deaf_subscriber,
         "kill-machine": kill_machine,
+        "cut-machine": cut_machine,
     }
 )
 """On a cluster whose Postgres and Redis are elsewhere."""

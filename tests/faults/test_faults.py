@@ -1,6 +1,6 @@
 """The faults in short: real processes that fail under load, and what clients saw of it. All of them: ``make faults``.
 
-``SEED=… python -m pytest tests/faults/test_faults.py`` repeats a run by its seed, as far as chance in the kernel lets it.
+``SEED=… python -m pytest tests/faults/test_faults.py`` repeats a run by its seed, as far as the kernel repeats itself.
 """
 
 import os
