@@ -167,7 +167,7 @@ class Wanted(Struct):
 
 
 class Client:
-    """One person with one connection; ``run`` until ``finish``."""
+    """One person with one connection. Once ``finishing`` it asks for nothing new, and only follows."""
 
     def __init__(
         self, loop: SimulatedLoop, host: Host, by: Person, rng: Random, journal: Journal, posts: list[int],
@@ -206,8 +206,10 @@ class Client:
         while not self.finishing:
             await asyncio.sleep(self._rng.expovariate(1 / THINKS_S))
             await self._act()
-        await self._follow_all()
-        self.finished = True
+        while True:
+            await self._follow_all()
+            self.finished = True
+            await asyncio.sleep(THINKS_S)
 
     async def _act(self) -> None:
         rng = self._rng

@@ -8,9 +8,9 @@ from random import Random
 from types import MappingProxyType
 from typing import cast
 
-from actors.keys import post_key, slot_of
+from actors.keys import post_key
 from actors.policy import Policy
-from actors.runtime.activation import Activation, Envelope, Phase
+from actors.runtime.activation import Activation, Envelope, Phase, Taken
 from actors.runtime.env import Env
 from actors.runtime.metrics import BusFigures, Metrics
 from actors.runtime.node import Node
@@ -18,7 +18,7 @@ from protocol.commands import Person
 from store.base import Store, StoreUnavailable
 from store.bus import Bus
 from store.memory_bus import Broker
-from store.rows import CommentRow, PostRow, PostStateRow, ReactionRow
+from store.rows import CommentRow, OutboxRow, PostRow, PostStateRow, ReactionRow
 from tests.simulation.clients import Client, Following
 from tests.simulation.edge import Connection, PushForm, Wire
 from tests.simulation.faults import Faults
@@ -342,16 +342,21 @@ class World:
             log.propagate = propagate
 
     def observe(self, worker: Worker, node: Node) -> None:
-        """Be told of every read that ``node`` decides."""
+        """Be told of every read that ``node`` decides, and look at what it has after each commit."""
         registry = node._registry
-        decide = registry.decide
+        decide, durable = registry.decide, registry.durable
 
-        def observed(activation: Activation, envelope: Envelope) -> None:
+        def decide_observed(activation: Activation, envelope: Envelope) -> None:
             if not envelope.command.writes and activation.key.startswith("post:"):
                 self.journal.serves(activation.slot, activation.epoch, worker.host.name, "reads")
             decide(activation, envelope)
 
-        registry.decide = observed  # type: ignore[method-assign]
+        def durable_observed(activation: Activation, taken: Taken, outbox: Sequence[OutboxRow]) -> None:
+            durable(activation, taken, outbox)
+            self._look_at(worker, node, activation)
+
+        registry.decide = decide_observed  # type: ignore[method-assign]
+        registry.durable = durable_observed  # type: ignore[method-assign]
 
     async def _keep_looking(self) -> None:
         while True:
@@ -359,22 +364,21 @@ class World:
             self._look()
 
     def _look(self) -> None:
-        """Heads equal memory: whoever owns a slot by its present epoch, with nothing undurable, has what is stored."""
         for worker in self.workers:
-            if worker.node is not None:
-                self._look_at(worker, worker.node)
+            for post in POSTS:
+                activation = worker.node and worker.node._registry.find(post_key(post))
+                if worker.node and activation:
+                    self._look_at(worker, worker.node, activation)
         for failure in self.loop.failures:
             self.journal.violated(f"nobody took {failure.get('exception')!r}: {failure['message']}")
 
-    def _look_at(self, worker: Worker, node: Node) -> None:
-        for post in POSTS:
-            activation = node._registry.find(post_key(post))
-            if activation is None or activation.phase is not Phase.READY or activation.gated:
-                continue
-            owner, epoch = self.memory.owner(slot_of(post_key(post)))
-            if owner == node._ownership.worker and epoch == activation.epoch and activation.actor is not None:
-                found = differences(self.memory, activation.actor)
-                self.journal.require(found is None, f"{worker.host}: {found}")
+    def _look_at(self, worker: Worker, node: Node, activation: Activation) -> None:
+        """Heads equal memory: whoever owns a slot by its present epoch, with nothing undurable, has what is stored."""
+        if activation.phase is not Phase.READY or activation.gated or activation.actor is None:
+            return
+        if self.memory.owner(activation.slot) == (node._ownership.worker, activation.epoch):
+            found = differences(self.memory, activation.actor)
+            self.journal.require(found is None, f"{worker.host}: {found}")
 
     def _compare(self) -> None:
         """What the clients were told is what is stored, once, and what their streams told them is what is stored."""
