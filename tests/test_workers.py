@@ -185,7 +185,7 @@ async def test_servers_share_a_database_by_one_redis_and_the_same_rules_or_not_a
     ):
         database = ("--port", "0", "--database-url", postgres.url)
         both = (*database, "--redis-url", redis.url)
-        async with serving("server.py", *both) as one:
+        async with serving("server.py", *both, "--log-level", "debug") as one:
             own_redis = ("--workers", "2", "--data-dir", str(tmp_path / "second"))
             # None of them may join the one that serves, not even for a moment.
             refused = await asyncio.gather(

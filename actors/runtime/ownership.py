@@ -271,7 +271,7 @@ class Ownership:
             if worker != self.worker:
                 return True
             self._gain(claimed)
-            log.info("claimed %d of %d slots", len(claimed), len(wanted))
+            log.debug("claimed %d of %d slots", len(claimed), len(wanted))
         surplus = self._surplus()
         if surplus:
             await self._hand_over(set(surplus[:MOVED_MAX]))
@@ -355,7 +355,7 @@ class Ownership:
             if epochs:
                 await self._store.release(self.worker, epochs)
                 self._metrics.handoffs.inc(len(epochs))
-                log.info("gave %d slots back after %.0f ms", len(epochs), 1000 * (self._env.monotonic() - began))
+                log.debug("gave %d slots back after %.0f ms", len(epochs), 1000 * (self._env.monotonic() - began))
         except StoreUnavailable as error:
             # Still ours in the table, perhaps: the next look claims it again, or another's does when we are gone.
             log.warning("slots not given back: %s", error)
