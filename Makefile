@@ -5,11 +5,11 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 SOURCES = actors protocol store tests settings.py server.py
 PIP = .venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes
 
-.PHONY: help run test check faults bench clean
+.PHONY: help run test check simulate faults bench clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-6s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
 
 run: .venv/run ## start the server on http://127.0.0.1:8080 with its data in ./data (WORKERS=2, ARGS="--port 9000" for more)
 	@exec .venv/bin/python server.py $(if $(WORKERS),--workers $(WORKERS)) $(ARGS)
@@ -25,6 +25,9 @@ check: .venv/dev ## check format, style, types and which part imports which
 
 faults: .venv/dev ## kill, stop, cut and restart parts of a cluster under load (ARGS="--seconds 300")
 	.venv/bin/python -m tests.faults $(ARGS)
+
+simulate: .venv/dev ## run the cluster on a seeded loop in virtual time (SEEDS=1000 seeds, or SEED=17 with its trace)
+	.venv/bin/python -m tests.simulation $(if $(SEED),--seed $(SEED),$(if $(SEEDS),--seeds $(SEEDS))) $(ARGS)
 
 bench: .venv/dev ## measure this machine, beside plain aiohttp + asyncpg
 	.venv/bin/python -m tests.bench $(ARGS)

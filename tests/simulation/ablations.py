@@ -6,7 +6,7 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from actors.actor import Actor
+from actors.actor import Actor, Numbers
 from actors.keys import parse_key
 from actors.lease import Lease
 from actors.runtime.activation import Activation, Delivery, Envelope, Outcome
@@ -159,9 +159,13 @@ def _load_without_operations(self: Activation, actor: Actor, loaded: Loaded, epo
 # -- streams ----------------------------------------------------------------------------------------------------------
 
 
-def _jump_only(self: Hub, key: str, head: int, numbers: object) -> None:
+def _jump_only(self: Hub, key: str, head: int, numbers: Numbers | None) -> None:
     stream = self.stream(key)
-    if stream is not None and head > stream.head:
+    if stream is None:
+        return
+    if numbers is not None:
+        self.numbers(key, numbers)
+    if head > stream.head:
         stream.jump(head)
 
 
