@@ -176,7 +176,7 @@ class Node:
 
     async def hand_over(self) -> None:
         """Give all slots to the other workers, while the sockets here are still served; a no-op if there are none."""
-        if self._peers.alone or len(self._ownership.live()) < 2:
+        if not self._ownership.heirs():
             return
         try:
             async with asyncio.timeout(HAND_OVER_TIMEOUT_S):
@@ -216,8 +216,8 @@ class Node:
             wrong["database"] = "the lease could not be renewed"
         if reason := self._peers.down():
             wrong["bus"] = reason
-        if unowned := len(self._ownership.unowned()):
-            wrong["slots"] = f"{unowned} slots are owned by nobody"
+        if orphans := self._ownership.orphans():
+            wrong["slots"] = f"{orphans} slots are owned by nobody"
         return wrong
 
     def worker(self) -> Worker:

@@ -119,7 +119,7 @@ class Ownership:
         self._closing = True
         self._announce(Leaving(self.worker))
         await self._end(self._tasks[1:])
-        while self.slots:
+        while self.slots and self.heirs():
             await self._hand_over(set(sorted(self.slots)[:MOVED_MAX]))
 
     async def stop(self) -> None:
@@ -185,6 +185,17 @@ class Ownership:
     def unowned(self) -> list[int]:
         """The slots that no live worker was seen to own."""
         return [slot for slot in range(SLOTS) if slot not in self.slots and self.owner(slot) is None]
+
+    def orphans(self) -> int:
+        """How many slots nobody has owned for longer than a move takes; alone, those that are not ours."""
+        if self._alone:
+            return SLOTS - len(self.slots)
+        long_ago = self._env.monotonic() - ORPHAN_S
+        return sum(1 for slot in self.unowned() if self._free_since.get(slot, 0.0) < long_ago)
+
+    def heirs(self) -> bool:
+        """Whether there are other workers that slots can be given to."""
+        return not {self.worker}.issuperset(set(self._live) - self._going)
 
     def look(self) -> None:
         """Something may have changed: read the table soon."""
