@@ -74,7 +74,7 @@ class Hub:
     def open(self, key: str, epoch: str, head: int, numbers: Numbers | None, views: tuple[int, int]) -> Stream:
         """The stream of an actor on this worker, whose durable head is ``head``; made if nobody listened until now."""
         stream = self._made(key, epoch, head)
-        stream.relayed = False
+        stream.relayed, stream.shown = False, None
         stream.views = views
         self.resync(key, head, numbers)
         return stream
@@ -84,8 +84,8 @@ class Hub:
         stream = self._made(key, epoch, head)
         stream.relayed = True
         stream.numbers = None
-        if stream.shown is not None and shown != stream.shown and shown.version >= stream.shown.version:
-            # A message with them was lost.
+        if stream.shown is None or (shown != stream.shown and shown.version >= stream.shown.version):
+            # A message with them was lost, or the actor was here when they were shown last.
             self._broadcast(stream, [Published(None, self._json.encode(shown))])
         self._show(stream, shown)
         self.resync(key, head, None)
@@ -290,14 +290,17 @@ class Hub:
         """Volatile messages were left out meanwhile; the latest counters make up for them."""
         stream, sink = subscription.stream, subscription.sink
         subscription.missed_volatile = False
-        try:
-            counters = await self._past.counters(stream.key, began_at)
-        except (StoreUnavailable, DomainError) as error:
-            log.warning("the counters of a resume are left out: %s", error)
+        while subscription.open:
+            try:
+                counters = await self._past.counters(stream.key, began_at)
+            except (StoreUnavailable, DomainError) as error:
+                log.warning("the counters of a resume have to wait: %s", error)
+                await asyncio.sleep(RECOVER_RETRY_S)
+                continue
+            if subscription.live:
+                item = Published(None, self._json.encode(counters))
+                sink.write(sink.form.encode(stream.key, stream.epoch, [item]))
             return
-        if subscription.live:
-            item = Published(None, self._json.encode(counters))
-            sink.write(sink.form.encode(stream.key, stream.epoch, [item]))
 
     def _hand_over(self, subscription: StreamSubscription, items: Sequence[Published]) -> None:
         if not items:
