@@ -12,6 +12,7 @@ from typing import Any, Protocol
 import msgspec
 from msgspec import Raw, Struct
 
+from actors.runtime.hub import SLOW_AFTER_S
 from protocol.commands import Person
 from protocol.cursor import parse_cursor
 from protocol.errors import ERRORS
@@ -233,10 +234,11 @@ class Client:
             await self._follow_all()
 
     def _stall(self) -> None:
-        """Take nothing for a while."""
+        """Take nothing for a while, now and then for so long that the server hangs up."""
         assert self._down is not None
         self._down.hold()
-        self._loop.call_later(self._rng.random() * 3.0, self._down.release)
+        seconds = self._rng.random() * (3.0 if self._rng.random() < 0.97 else 2 * SLOW_AFTER_S)
+        self._loop.call_later(seconds, self._down.release)
 
     # -- what it does
 

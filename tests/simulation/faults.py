@@ -36,7 +36,8 @@ class Faults:
             self._reset_connections,
             self._set_clock,
             self._deploy,
-            self._move,
+            self._deploy_all,
+            self._add,
         ]
         self._kinds = rng.sample(kinds, rng.randint(1, KINDS_MAX))
         self._every_s = rng.choice((0.5, 1.0, 2.0, 4.0))
@@ -127,12 +128,21 @@ class Faults:
     def _deploy(self) -> None:
         """A worker ends in order, and a new one starts."""
         worker = self._victim()
-        if worker is not None and worker.node is not None:
+        if worker is not None:
+            self._renew(worker)
+
+    def _deploy_all(self) -> None:
+        """Each worker in turn."""
+        for at, worker in enumerate(self._world.workers):
+            self._later(at * self._rng.uniform(0.2, 1.5), partial(self._renew, worker))
+
+    def _renew(self, worker: "Worker") -> None:
+        if worker.host.alive:
             self._world.trace(f"{worker.host} is told to end")
             worker.leave()
             self._later(self._rng.expovariate(2.0), self._world.start_worker)
 
-    def _move(self) -> None:
+    def _add(self) -> None:
         """One more worker."""
         if len(self._world.workers) < 5:
             self._world.start_worker()

@@ -113,11 +113,7 @@ class TravellingStore:
     async def _call(self, method: str, function: Callable[..., Any], *args: Any, **settings: Any) -> Any:
         answer: asyncio.Future[Any] = self._loop.create_future()
         self._send(method, partial(function, *args, **settings), answer)
-        give_up = self._loop.call_later(CALL_TIMEOUT_S, _give, answer, StoreUnavailable("no answer"))
-        try:
-            return await answer
-        finally:
-            give_up.cancel()
+        return await answer
 
     def _send(self, method: str, call: Callable[[], Any], answer: asyncio.Future[Any]) -> None:
         weather, rng = self._server.weather, self._rng
@@ -139,10 +135,12 @@ class TravellingStore:
             self._loop.send(self._host, weather.delay(rng), _give, answer, result)
 
     def _lose(self, answer: asyncio.Future[Any]) -> None:
-        """A connection that ends says so at once; one that is cut says nothing."""
+        """A connection that ends says so at once; one that is cut says nothing, and the caller gives up."""
         if self._rng.random() < 0.5:
-            delay = self._rng.random() * 0.2
-            self._loop.send(self._host, delay, _give, answer, StoreUnavailable("the connection was lost"))
+            delay, why = self._rng.random() * 0.2, "the connection was lost"
+        else:
+            delay, why = CALL_TIMEOUT_S, "no answer"
+        self._loop.send(self._host, delay, _give, answer, StoreUnavailable(why))
 
 
 def _give(answer: asyncio.Future[Any], result: Any) -> None:
