@@ -426,11 +426,12 @@ def pauses(history: History) -> Iterator[Pause]:
 
 
 def longest_by_post(history: History, began: float, ended: float) -> list[float]:
-    """The longest pause of each post, of those that touch the time given: only what lies after ``began`` counts."""
+    """The longest pause of each post in the time given; of one that reaches beyond it, what lies within."""
     longest: dict[str, float] = defaultdict(float)
     for pause in pauses(history):
         if pause.ended >= began and pause.began <= ended:
-            longest[pause.post] = max(longest[pause.post], pause.ended - max(began, pause.began))
+            within = min(ended, pause.ended) - max(began, pause.began)
+            longest[pause.post] = max(longest[pause.post], within)
     return list(longest.values())
 
 
@@ -458,15 +459,17 @@ def ready_again(history: History, fault: Fault) -> float:
 
 
 def caught_up(history: History, fault: Fault) -> float:
-    """From the return of what was away until every watcher has what was acknowledged before."""
+    """From the return of what was away until everyone who watched by then has what was acknowledged before."""
     heads: dict[str, int] = defaultdict(int)
     for write in history.acknowledged:
         if write.ended <= fault.returned:
             heads[write.post] = max(heads[write.post], write.offset)
     latest = 0.0
-    for watcher, records in history.watched.items():
-        head, at = heads[history.watchers[watcher].post], 0
-        for record in records:
+    for watcher, first in history.watchers.items():
+        if first.at > fault.returned:
+            continue
+        head, at = heads[first.post], 0
+        for record in history.watched[watcher]:
             if isinstance(record, Opened | Saw | Moved):
                 at = max(at, record.offset)
             if at >= head:

@@ -263,6 +263,7 @@ def test_a_pause_is_the_time_in_which_a_write_was_due_and_none_was_acknowledged(
 
     assert longest_by_post(history, 0.0, 5.0) == pytest.approx([1.5])
     assert longest_by_post(history, 3.5, 5.0) == pytest.approx([0.5])
+    assert longest_by_post(history, 2.0, 3.5) == pytest.approx([1.0])
     assert longest_by_post(history, 5.0, 10.0) == pytest.approx([0.1])
 
 
