@@ -1,7 +1,8 @@
 """What is done to a cluster. Each function does one thing once, under load, and returns when all is well again."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from types import MappingProxyType
 from typing import Any, Final
 
@@ -9,7 +10,7 @@ import asyncpg
 
 from tests.faults.cluster import C, Cluster, EmbeddedCluster, Machine, NetworkedCluster, runs, until
 from tests.faults.load import KINDS, Lane, Operation, OverHttp
-from tests.faults.proxy import BOTH, Way
+from tests.faults.proxy import BOTH, Proxy, Way
 from tests.faults.run import Nemesis, Run
 from tests.faults.watching import SocketWatcher, position_of
 from tests.site import Socket, host_token
@@ -231,21 +232,53 @@ async def slow_networks(run: Run[NetworkedCluster]) -> None:
             network.delay(0.0)
 
 
+async def storm(run: Run[NetworkedCluster]) -> None:
+    """Several at once: a worker is killed and another stopped while both networks fail."""
+    (machine, *_) = run.cluster.machines
+    networks = run.cluster.networks[machine.name]
+    victims = run.rng.sample(machine.workers(), 2)
+
+    async def kill() -> None:
+        machine.kill(victims[0])
+
+    async def pause() -> None:
+        machine.pause(victims[1])
+        await asyncio.sleep(run.rng.uniform(*STALL_S))
+        machine.resume(victims[1])
+
+    works: list[Callable[[], Awaitable[object]]] = [kill, pause]
+    works += [partial(_hold, run, network, BOTH) for network in networks]
+    async with run.fault("storm") as fault:
+        fault.done = "a worker killed, one stopped, both networks held"
+
+        async def start(work: Callable[[], Awaitable[object]]) -> None:
+            await asyncio.sleep(run.rng.uniform(*STALL_S))
+            await work()
+
+        await asyncio.gather(*map(start, works))
+        await until(lambda: _whole(machine, run.cluster, without={victims[0]}), PROCESS_TIMEOUT_S)
+        fault.at = run.scribe.clock()
+
+
 async def _stall(run: Run[NetworkedCluster], to: str, ways: tuple[Way, ...]) -> None:
-    """What is sent arrives later; and in half of the cases its sender finds itself cut off before that."""
     name = f"{to}-stall" if ways == BOTH else f"{to}-one-way"
     network = getattr(run.cluster.networks[run.cluster.machines[0].name], to)
     async with run.fault(name) as fault:
-        seconds, cut = run.rng.uniform(*STALL_S), run.rng.random() < 0.5
-        fault.done = f"{' and '.join(ways)} for {seconds:.1f} s{', then cut' if cut else ''}"
-        network.hold(ways)
-        try:
-            await asyncio.sleep(seconds)
-            if cut:
-                network.cut()
-        finally:
-            network.release()
+        fault.done = await _hold(run, network, ways)
         fault.at = run.scribe.clock()
+
+
+async def _hold(run: Run[NetworkedCluster], network: Proxy, ways: tuple[Way, ...]) -> str:
+    """What is sent arrives later; and in half of the cases its sender finds itself cut off before that. Tells which."""
+    seconds, cut = run.rng.uniform(*STALL_S), run.rng.random() < 0.5
+    network.hold(ways)
+    try:
+        await asyncio.sleep(seconds)
+        if cut:
+            network.cut()
+    finally:
+        network.release()
+    return f"{' and '.join(ways)} for {seconds:.1f} s{', then cut' if cut else ''}"
 
 
 async def _reset(run: Run[NetworkedCluster], to: str) -> None:
@@ -314,6 +347,7 @@ NETWORKED: Final[Mapping[str, Nemesis[NetworkedCluster]]] = MappingProxyType(
         "postgres-one-way": postgres_one_way,
         "postgres-reset": postgres_reset,
         "slow-networks": slow_networks,
+        "storm": storm,
         "deaf-subscriber": deaf_subscriber,
         "kill-machine": kill_machine,
         "cut-machine": cut_machine,
