@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 KINDS_MAX = 4
 """Kinds of fault that one seed has at most: many different seeds find more than many alike."""
-WORKERS_MIN = 1
+WORKERS_MAX = 5
 
 
 class Faults:
@@ -27,6 +27,7 @@ class Faults:
         kinds: list[Callable[[], object]] = [
             self._kill,
             self._kill_and_replace,
+            self._kill_all,
             self._stop,
             self._cut_store,
             self._cut_bus,
@@ -80,7 +81,7 @@ class Faults:
 
     def _victim(self) -> "Worker | None":
         workers = self._world.workers
-        return self._rng.choice(workers) if len(workers) > WORKERS_MIN else None
+        return self._rng.choice(workers) if len(workers) > 1 else None
 
     def _kill(self) -> None:
         """A machine is lost: nobody expires its lease."""
@@ -88,7 +89,7 @@ class Faults:
         if worker is not None:
             self._world.trace(f"kill {worker.host}")
             worker.kill()
-            self._later(self._rng.uniform(0.5, 6.0), self._world.start_worker)
+            self._later(self._rng.uniform(0.5, 6.0), self._add)
 
     def _kill_and_replace(self) -> None:
         """A parent reaps its worker, expires its lease, says so to the others, and starts the next."""
@@ -97,6 +98,23 @@ class Faults:
             self._world.trace(f"kill {worker.host}, under its parent")
             worker.kill()
             self._start(self._replace(worker.label))
+
+    def _kill_all(self) -> None:
+        """The power goes; or a parent dies, and its workers with it."""
+        world = self._world
+        world.trace("kill everyone")
+        for worker in list(world.workers):
+            worker.kill()
+        self._start(self._begin_again())
+
+    async def _begin_again(self) -> None:
+        """A start that holds the data directory's lock expires all leases of its own node."""
+        world = self._world
+        await asyncio.sleep(self._rng.expovariate(2.0))
+        if self._rng.random() < 0.5:
+            await world.memory.expire(node="machine")
+        for _ in range(self._rng.randint(1, 3)):
+            world.start_worker()
 
     async def _replace(self, label: str) -> None:
         world = self._world
@@ -137,14 +155,14 @@ class Faults:
             self._later(at * self._rng.uniform(0.2, 1.5), partial(self._renew, worker))
 
     def _renew(self, worker: "Worker") -> None:
-        if worker.host.alive:
+        if worker.host.alive and not worker.leaving.is_set():
             self._world.trace(f"{worker.host} is told to end")
             worker.leave()
-            self._later(self._rng.expovariate(2.0), self._world.start_worker)
+            self._later(self._rng.expovariate(2.0), self._add)
 
     def _add(self) -> None:
-        """One more worker."""
-        if len(self._world.workers) < 5:
+        """One more worker, if there are few."""
+        if len(self._world.workers) < WORKERS_MAX:
             self._world.start_worker()
 
     def _set_clock(self) -> None:
@@ -175,8 +193,8 @@ class Faults:
 
     def _bus_lost(self) -> None:
         """One worker, or all of them, lose their connection to the bus, and notice."""
-        world = self._world
-        workers = world.workers if self._rng.random() < 0.3 else self._rng.sample(world.workers, 1)
+        world, victim = self._world, self._victim()
+        workers = world.workers if victim is None or self._rng.random() < 0.3 else [victim]
         names = [worker.bus_name for worker in workers if worker.bus_name is not None]
         seconds = self._rng.choice((0.1, 1.0, 4.0)) * self._rng.random()
         world.trace(f"the bus is lost to {', '.join(names)} for {seconds:.2f} s")

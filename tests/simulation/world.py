@@ -36,6 +36,8 @@ FINISH_WITHIN_S = 40.0
 """Of the healing, until every client has its answers and every stream is caught up."""
 LOOK_EVERY_S = 0.25
 """How often what is in memory is compared with what is stored, besides after each commit."""
+DRIFT_MAX = 0.01
+"""A clock is hardly ever a ten-thousandth too fast or slow; here up to a hundredth."""
 POLICY = Policy(edit_window_s=10_000_000)
 """Clocks here may be an hour apart."""
 LEVELS = MappingProxyType({logging.WARNING: "warns", logging.ERROR: "ERROR"})
@@ -56,6 +58,7 @@ class Worker:
         self._rng = Random(world.rng.getrandbits(64))
         loop = world.loop
         self._monotonic_from = world.rng.uniform(0, 1_000_000)
+        self._drift = world.rng.uniform(1 - DRIFT_MAX, 1 + DRIFT_MAX)
         self.env = Env(clock=self._clock, monotonic=self._monotonic, rng=self._rng)
         self.bus_link = Link()
         self.bus_name: str | None = None
@@ -68,7 +71,7 @@ class Worker:
         return STARTED_AT_S + self.skew_s + self._world.loop.time()
 
     def _monotonic(self) -> float:
-        return self._monotonic_from + self._world.loop.time()
+        return self._monotonic_from + self._drift * self._world.loop.time()
 
     async def _run(self) -> None:
         world = self._world
@@ -184,15 +187,16 @@ class World:
 
     def run(self) -> None:
         """Raises what the simulation itself does wrong; what the product does wrong is in the journal."""
-        try:
-            with self._logged():
+        with self._logged() as log:
+            try:
                 self._make_posts()
                 task = self.loop.spawn(self.loop.outside, self._play(), "play")
                 self.loop.run_until_complete(asyncio.wait([task, self._over], return_when=asyncio.FIRST_COMPLETED))
                 if self.journal.violation is None:
                     task.result()
-        finally:
-            self.loop.dispose()
+            finally:
+                log.over = True
+                self.loop.dispose()
 
     async def _play(self) -> None:
         for _ in range(WORKERS):
@@ -326,7 +330,7 @@ class World:
             self._over.set_result(None)
 
     @contextmanager
-    def _logged(self) -> Iterator[None]:
+    def _logged(self) -> Iterator["_Traced"]:
         """What the product logs is part of the trace; an error that it logs is a defect."""
         handler = _Traced(self)
         log = logging.getLogger("plaudit")
@@ -335,7 +339,7 @@ class World:
         log.setLevel(logging.WARNING)
         log.propagate = False
         try:
-            yield
+            yield handler
         finally:
             log.removeHandler(handler)
             log.setLevel(level)
@@ -414,9 +418,13 @@ class World:
 class _Traced(logging.Handler):
     def __init__(self, world: World) -> None:
         super().__init__(logging.WARNING)
+        self.over = False
+        """What is said while the world is taken down means nothing."""
         self._world = world
 
     def emit(self, record: logging.LogRecord) -> None:
+        if self.over:
+            return
         said = record.getMessage()
         if record.exc_info is not None:
             said += f": {record.exc_info[1]!r}"
