@@ -381,6 +381,13 @@ def refused(history: History) -> Iterator[str]:
             yield f"post {write.post}: {write.method} of {write.lane} was refused at {write.ended:.3f} s: {write.code}"
 
 
+def never_well(history: History) -> Iterator[str]:
+    """After every fault everything goes on by itself."""
+    for fault in history.faults:
+        for each in fault.ill:
+            yield f"{fault.ended - fault.returned:.0f} s after {fault.name}, {each}"
+
+
 RULES: Final[Mapping[str, Sequence[Callable[[History], Iterator[str]]]]] = MappingProxyType(
     {
         "acknowledged writes lost or doubled": (lost_or_doubled, repeats_differ, wrong_reactions, wrong_offsets),
@@ -388,6 +395,7 @@ RULES: Final[Mapping[str, Sequence[Callable[[History], Iterator[str]]]]] = Mappi
         "wrong counters": (wrong_counters,),
         "stale reads": (stale_reads,),
         "failed requests": (refused,),
+        "not well again": (never_well,),
     }
 )
 

@@ -132,6 +132,8 @@ class Fault(Line, frozen=True, tag="fault"):
     """When every post had been written to, and every watcher had caught up."""
     done: str = ""
     """What exactly, for people."""
+    ill: list[str] = []
+    """What had not come to that when it was given up."""
 
 
 class StoredComment(Struct, frozen=True):

@@ -26,12 +26,13 @@ from tests.faults.history import (
 )
 
 POST, LANE, PERSON = "7", "ada-like", "1"
-LOST, GAPS, COUNTERS, STALE, FAILED = (
+LOST, GAPS, COUNTERS, STALE, FAILED, ILL = (
     "acknowledged writes lost or doubled",
     "gaps in a stream",
     "wrong counters",
     "stale reads",
     "failed requests",
+    "not well again",
 )
 
 
@@ -224,6 +225,10 @@ BROKEN: dict[str, tuple[str, Sequence[Record]]] = {
     ),
     "a read counts too few": (STALE, [*GOOD, Read(post=POST, began=6.0, ended=6.1, comments=1, offset=5)]),
     "a read counts too many": (STALE, [*GOOD, Read(post=POST, began=6.0, ended=6.1, comments=3, offset=5)]),
+    "a post was never written to again": (
+        ILL,
+        [*GOOD, Fault(name="storm", began=6.0, returned=6.0, ended=36.0, ill=[f"post {POST} is not written to"])],
+    ),
     "a request was refused": (FAILED, [*GOOD, create("", 6.0, 0, body="no", outcome="refused", code="internal")]),
 }
 
