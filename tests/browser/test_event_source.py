@@ -4,8 +4,8 @@ import aiohttp
 import pytest
 from playwright.async_api import Browser
 
+from tests.faults.proxy import Proxy
 from tests.processes import Served
-from tests.sdk.network import Network
 from tests.site import Site, host_token
 
 LISTEN = """post => {
@@ -21,20 +21,20 @@ BODIES = "() => window.heard.filter(({ type }) => type === 'comment').map(({ bod
 
 @pytest.mark.asyncio(loop_scope="session")
 async def test_a_browser_misses_nothing_while_its_network_is_cut(browser: Browser, server: Served) -> None:
-    async with aiohttp.ClientSession() as http, Network(server.port) as network:
+    async with aiohttp.ClientSession() as http, Proxy(server.url) as network:
         site = Site(server, http)
         post = await site.create_post("a post")
         page = await browser.new_page()
-        await page.goto(f"http://127.0.0.1:{network.port}/healthz")
+        await page.goto(f"{network.url}/healthz")
         await page.evaluate(LISTEN, post)
         await page.wait_for_function("window.heard.length > 0")
         async with site.socket(host_token(99)) as socket:
             await socket.call("comment.create", {"post": post, "body": "seen"})
             await page.wait_for_function("window.heard.some(({ body }) => body === 'seen')")
-            network.cut()
+            network.refuse()
             for body in ("missed", "missed too"):
                 await socket.call("comment.create", {"post": post, "body": body})
-            network.restore()
+            network.accept()
             await page.wait_for_function("window.heard.some(({ body }) => body === 'missed too')")
             await socket.call("comment.create", {"post": post, "body": "live"})
         await page.wait_for_function("window.heard.some(({ body }) => body === 'live')")

@@ -1,4 +1,4 @@
-"""A network that fails on request: it stands before Postgres or Redis, and holds, delays, cuts or refuses what passes.
+"""A network that fails on request: it stands before a server, and holds, delays, cuts or refuses what passes.
 
 What is held or delayed stays in order, and arrives even if its sender is cut off meanwhile: so a statement may run
 after its caller has given up.
@@ -20,13 +20,14 @@ IN_FLIGHT_CHUNKS_MAX: Final = 64
 
 
 class Proxy:
-    """``async with Proxy(url) as proxy:`` passes TCP connections at ``proxy.url`` on to the Unix socket of ``url``.
+    """``async with Proxy(target) as proxy:`` passes TCP connections at ``proxy.url`` on to where ``target`` listens.
 
-    ``url`` is a ``postgresql://user@/database?host=directory`` or a ``unix:///path``, which is a Redis.
+    That is a ``postgresql://user@/database?host=directory``, a ``unix:///path``, which is a Redis, or an
+    ``http://host:port``. It may be changed, for the connections to come.
     """
 
-    def __init__(self, url: str) -> None:
-        self._target = urlsplit(url)
+    def __init__(self, target: str) -> None:
+        self.target = target
         self._directions: dict[Way, Direction] = {"requests": Direction(), "replies": Direction()}
         self._refuses = False
         self._clients: set[StreamWriter] = set()
@@ -49,9 +50,14 @@ class Proxy:
     @property
     def url(self) -> str:
         """What clients are given in place of the target's own."""
-        if self._target.scheme == "unix":
-            return f"redis://127.0.0.1:{self.port}/0"
-        return f"postgresql://{self._target.username}@127.0.0.1:{self.port}{self._target.path}?sslmode=disable"
+        target, here = urlsplit(self.target), f"127.0.0.1:{self.port}"
+        match target.scheme:
+            case "unix":
+                return f"redis://{here}/0"
+            case "postgresql":
+                return f"postgresql://{target.username}@{here}{target.path}?sslmode=disable"
+            case _:
+                return f"{target.scheme}://{here}{target.path}"
 
     def hold(self, ways: Iterable[Way] = ("requests",)) -> None:
         """Keep what is sent; ``stuck`` returns once there is a request."""
@@ -97,7 +103,7 @@ class Proxy:
         try:
             if self._refuses:
                 raise ConnectionRefusedError
-            reader, server = await asyncio.open_unix_connection(self._socket)
+            reader, server = await self._connect()
             try:
                 async with asyncio.TaskGroup() as both:
                     both.create_task(self._directions["requests"].carry(client_reader, server))
@@ -113,11 +119,15 @@ class Proxy:
             self._connections.discard(task)
             client.close()
 
-    @property
-    def _socket(self) -> str:
-        if self._target.scheme == "unix":
-            return unquote(self._target.path)
-        return f"{parse_qs(self._target.query)['host'][0]}/.s.PGSQL.5432"
+    async def _connect(self) -> tuple[StreamReader, StreamWriter]:
+        target = urlsplit(self.target)
+        match target.scheme:
+            case "unix":
+                return await asyncio.open_unix_connection(unquote(target.path))
+            case "postgresql":
+                return await asyncio.open_unix_connection(f"{parse_qs(target.query)['host'][0]}/.s.PGSQL.5432")
+            case _:
+                return await asyncio.open_connection(target.hostname, target.port)
 
 
 class Direction:

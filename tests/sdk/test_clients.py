@@ -10,13 +10,15 @@ import aiohttp
 import jwt
 import pytest
 
+from tests.faults.proxy import Proxy
 from tests.processes import Served, serving
 from tests.sdk.clients import Client, Refusal, javascript, python
-from tests.sdk.network import Network
 from tests.site import HOST_SECRET, SETTINGS, Site, host_token
 
 Open = Callable[[str, list[str]], AbstractAsyncContextManager[Client]]
 LONG = "x" * 9_000
+NOWHERE = "ws://127.0.0.1:0/connection/websocket"
+"""Nobody listens there."""
 
 
 @pytest.fixture(params=["javascript", "python"])
@@ -133,18 +135,18 @@ async def test_a_subscriber_sees_who_is_there_and_what_was(site: Site, client_of
 
 async def test_what_is_missed_while_the_network_is_cut_arrives_once_and_in_order(site: Site, client_of: Open) -> None:
     post = await site.create_post("a post")
-    async with Network(site.served.port) as network, client_of(network.url, [host_token(7)]) as client:
+    async with Proxy(ws_url(site.served)) as network, client_of(network.url, [host_token(7)]) as client:
         await client.connect()
         await client.subscribe(f"post:{post}")
         position = (await client.events.until("subscribed"))["offset"]
         await write(site, post, 2, "seen")
         seen = await offsets_until(client, position + 2)
 
-        network.cut()
+        network.refuse()
         await client.events.until("connecting")
         # More than two pages of 256 KiB.
         await write(site, post, 80, LONG)
-        network.restore()
+        network.accept()
 
         subscribed = await client.events.until("subscribed")
         assert (subscribed["was_recovering"], subscribed["recovered"]) == (True, True)
@@ -182,11 +184,11 @@ async def test_a_client_rides_out_a_shutdown_and_a_kill_and_misses_nothing(tmp_p
     flags = ("server.py", "--port", "0", "--data-dir", str(tmp_path / "data"))
     async with (
         aiohttp.ClientSession() as http,
-        Network(0) as network,
+        Proxy(NOWHERE) as network,
         client_of(network.url, [host_token(7)]) as client,
     ):
         async with serving(*flags, environment=SETTINGS) as served:
-            network.target = served.port
+            network.target = ws_url(served)
             post = await Site(served, http).create_post("a post")
             await client.connect()
             await client.subscribe(f"post:{post}")
@@ -194,12 +196,12 @@ async def test_a_client_rides_out_a_shutdown_and_a_kill_and_misses_nothing(tmp_p
         assert (await client.events.until("connecting", code=3001))["reason"] == "shutdown"
         async with serving(*flags, environment=SETTINGS) as served:
             await write(Site(served, http), post, 3, "meanwhile")
-            network.target = served.port
+            network.target = ws_url(served)
             assert (await client.events.until("subscribed"))["recovered"]
             assert await offsets_until(client, position + 3) == [position + 1, position + 2, position + 3]
             await served.kill()
         async with serving(*flags, environment=SETTINGS) as served:
             await write(Site(served, http), post, 1, "after the crash")
-            network.target = served.port
+            network.target = ws_url(served)
             assert (await client.events.until("subscribed"))["recovered"]
             assert await offsets_until(client, position + 4) == [position + 4]
