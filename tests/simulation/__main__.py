@@ -10,7 +10,9 @@ import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from functools import reduce
 from multiprocessing import get_context
+from operator import xor
 
 from tests.simulation.ablations import ABLATIONS
 from tests.simulation.running import Result, results_of, run_seed, run_seeds
@@ -60,7 +62,8 @@ def _many(first: int, count: int, processes: int) -> int:
         f"{len(results) / took_s:.1f} seeds a second on {processes} cores; "
         f"{sum(result.steps for result in results):,} steps, {sum(result.commits for result in results):,} commits, "
         f"{sum(result.fenced for result in results):,} fenced, "
-        f"{sum(result.acknowledged for result in results):,} writes acknowledged"
+        f"{sum(result.acknowledged for result in results):,} writes acknowledged; "
+        f"traces {reduce(xor, (result.digest for result in results), 0):08x}"
     )
     for seed in broken[:SHOWN_MAX]:
         print(f"to repeat: make simulate SEED={seed}")

@@ -174,7 +174,7 @@ def _jump_only(self: Hub, key: str, head: int, numbers: Numbers | None) -> None:
 
 ABLATIONS: Mapping[str, Ablation] = MappingProxyType(
     {
-        "no fence": Ablation(50, UnfencedStore),
+        "no fence": Ablation(100, UnfencedStore),
         "fence apart from the write": Ablation(
             300, CheckingStore, lambda: replaced(Committer, _timed=_commit_in_two_steps)
         ),

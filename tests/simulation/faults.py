@@ -45,7 +45,7 @@ class Faults:
         weather = world.weather
         weather.delay_s = rng.choice((0.0005, 0.002, 0.01))
         weather.slow = rng.choice((0.0, 0.0, 0.01, 0.05))
-        weather.slow_s = rng.choice((0.1, 0.5, 2.0))
+        weather.slow_s = rng.choice((0.1, 0.5, 2.4))
         weather.lost = rng.choice((0.0, 0.0, 0.005, 0.02))
         weather.late = rng.choice((0.0, 0.02, 0.1))
         weather.doubled = rng.choice((0.0, 0.1))
@@ -74,7 +74,8 @@ class Faults:
                 world.broker.heal(worker.bus_name)
             if worker.host.stopped:
                 world.loop.resume_host(worker.host)
-        for _ in range(2 - len(world.workers)):
+        staying = [worker for worker in world.workers if not worker.leaving.is_set()]
+        for _ in range(2 - len(staying)):
             world.start_worker()
 
     # -- of workers
@@ -111,7 +112,7 @@ class Faults:
         """A start that holds the data directory's lock expires all leases of its own node."""
         world = self._world
         await asyncio.sleep(self._rng.expovariate(2.0))
-        if self._rng.random() < 0.5:
+        if not world.workers and self._rng.random() < 0.5:
             await world.memory.expire(node="machine")
         for _ in range(self._rng.randint(1, 3)):
             world.start_worker()
@@ -131,7 +132,7 @@ class Faults:
         worker = self._victim()
         if worker is None or worker.host.stopped:
             return
-        seconds = self._rng.choice((0.1, 1.0, 2.5, 3.5, 5.0, 8.0)) * self._rng.uniform(0.8, 1.2)
+        seconds = self._rng.choice((0.1, 1.0, 2.5, 3.2, 3.8, 5.0, 8.0)) * self._rng.uniform(0.8, 1.2)
         self._world.trace(f"stop {worker.host} for {seconds:.2f} s")
         loop = self._world.loop
         loop.stop_host(worker.host)

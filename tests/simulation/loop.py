@@ -64,6 +64,17 @@ class SimulatedTask(asyncio.Task[T]):
         return self._number
 
 
+class SimulatedFuture(asyncio.Future[T]):
+    """A future whose hash is its number, for the same reason."""
+
+    def __init__(self, number: int, loop: asyncio.AbstractEventLoop) -> None:
+        self._number = number
+        super().__init__(loop=loop)
+
+    def __hash__(self) -> int:
+        return self._number
+
+
 class SimulatedLoop(asyncio.BaseEventLoop):
     """See above. ``failures`` are the exceptions that nobody took: defects, of the product or of the simulation."""
 
@@ -76,6 +87,7 @@ class SimulatedLoop(asyncio.BaseEventLoop):
         self._now = 0.0
         self._timers: list[tuple[float, int, asyncio.TimerHandle, Host]] = []
         self._timers_made = 0
+        self._futures_made = 0
         self._runnable: list[Host] = []
         # Held until the end: what is freed while it waits runs its ``finally``, which a killed process does not.
         self._tasks: list[asyncio.Task[Any]] = []
@@ -150,6 +162,10 @@ class SimulatedLoop(asyncio.BaseEventLoop):
         task = SimulatedTask(len(self._tasks), coro, loop=self, name=named, context=context, **settings)
         self._tasks.append(task)
         return task
+
+    def create_future(self) -> asyncio.Future[Any]:
+        self._futures_made += 1
+        return SimulatedFuture(self._futures_made, self)
 
     def _timer_handle_cancelled(self, handle: asyncio.TimerHandle) -> None:
         """It is passed over when it is due."""

@@ -16,4 +16,11 @@ def test_all_oracles_hold_whatever_happens() -> None:
 
 
 def test_a_seed_gives_the_same_trace_in_every_process() -> None:
-    assert simulate("--seed", "8") == simulate("--seed", "8")
+    alone, beside = (simulate("--seeds", "20", "--first", "200", "--processes", count) for count in ("1", "2"))
+    assert traces(alone) == traces(beside)
+
+
+def traces(said: str) -> str:
+    found = re.search(r"traces ([0-9a-f]{8})$", said.strip())
+    assert found is not None
+    return found[1]
