@@ -352,4 +352,12 @@ class Activation:
 
 def fingerprint(command: Command) -> bytes:
     """Equal for equal commands: what a repeated operation id is compared by."""
-    return blake2b(command.method.encode() + b"\0" + msgspec.msgpack.encode(command), digest_size=16).digest()
+    return blake2b(command.method.encode() + b"\0" + packed(command), digest_size=16).digest()
+
+
+def packed(command: Command) -> bytes:
+    """``command`` in MessagePack. Raises ``Refused`` for a number of more than 64 bits, which JSON knows."""
+    try:
+        return msgspec.msgpack.encode(command)
+    except OverflowError:
+        raise Refused("invalid", "a number is too large") from None

@@ -13,7 +13,7 @@ import msgspec
 from msgspec import Struct
 
 from actors.actor import ReadCounters, ReadHead, ShowPost
-from actors.runtime.activation import Delivery
+from actors.runtime.activation import Delivery, packed
 from actors.runtime.outbox import decode_message, encode_message
 from protocol import accounts, commands
 from protocol.commands import Command, Person
@@ -219,11 +219,12 @@ ASKABLE: Mapping[str, type[Command]] = MappingProxyType({kind.method: kind for k
 
 
 def encode_command(command: Command) -> bytes:
+    """Raises ``Refused`` for what no message can carry."""
     if isinstance(command, Delivery):
         payloads = [(id, encode_message(message)) for id, message in command.messages]
         return msgspec.msgpack.encode((command.slot, payloads))
     assert command.method in ASKABLE, command.method
-    return msgspec.msgpack.encode(command)
+    return packed(command)
 
 
 def decode_command(method: str, data: bytes) -> Command:

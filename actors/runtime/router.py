@@ -68,6 +68,8 @@ class Pending(Struct, eq=False):
     key: str
     slot: int
     command: Command
+    data: bytes
+    """The command, encoded."""
     by: Person
     op: str | None
     reply: Reply
@@ -141,8 +143,9 @@ class Router:
         parse_key(key)
         if len(self._pending) >= PENDING_MAX:
             raise Overloaded("too many commands wait for other workers")
+        data = encode_command(command)
         deadline = self._env.monotonic() + DEADLINE_S
-        pending = Pending(next(self._ids), key, slot, command, by, op, reply, deadline)
+        pending = Pending(next(self._ids), key, slot, command, data, by, op, reply, deadline)
         self._pending[pending.id] = pending
         self._metrics.held_requests.set(len(self._pending))
         self._route(pending)
@@ -186,9 +189,8 @@ class Router:
         if pending.sent_to is not None:
             self._metrics.retries.inc()
         pending.sent_to, pending.sent_at, pending.looked = owner, self._env.monotonic(), False
-        command = encode_command(pending.command)
-        oldest = next(iter(self._pending))
-        request = Request(pending.id, oldest, pending.key, pending.command.method, command, pending.by, pending.op)
+        oldest, method = next(iter(self._pending)), pending.command.method
+        request = Request(pending.id, oldest, pending.key, method, pending.data, pending.by, pending.op)
         self._metrics.remote_requests.inc()
         self._peers.send(process_of(owner[0]), request)
 
