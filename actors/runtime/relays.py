@@ -313,6 +313,9 @@ class Relays:
         if followed is None:
             return
         stream = self._hub.stream(message.key)
+        if stream is None and not followed.waiting:
+            # The last subscriber has left while this was under way: a stream made now would never end.
+            return
         if followed.confirmed and stream is not None and message.offset > stream.head and message.sent:
             # It has sent what we have not got.
             self._metrics.gaps.inc()

@@ -8,7 +8,7 @@ from protocol.commands import Applaud
 from protocol.errors import Refused
 from tests.actors.runtime.cluster_rig import ask, cluster, make_posts
 from tests.actors.runtime.rig import say
-from tests.actors.runtime.test_cluster import POSTS, remote_to
+from tests.actors.runtime.test_cluster import POSTS, attach, remote_to
 
 
 async def test_a_number_that_no_message_can_carry_is_refused_and_holds_up_nobody() -> None:
@@ -24,3 +24,21 @@ async def test_a_number_that_no_message_can_carry_is_refused_and_holds_up_nobody
         running.broker.route = lambda sender, receiver, inbox, messages: (0.0,)
         async with asyncio.timeout(2):
             await asking
+
+
+async def test_an_owner_that_answers_after_the_last_subscriber_has_left_revives_no_stream() -> None:
+    async with cluster(2) as running:
+        await make_posts(running.members[0], POSTS)
+        owner, other = await remote_to(running, 100)
+        _, attached = await attach(other, 100)
+        await asyncio.sleep(1)
+        running.broker.route = lambda sender, *_: (0.2,) if sender == owner.name else (0.0,)
+        # What the owner says about one more subscriber is under way when both leave.
+        _, another = await attach(other, 100)
+        await asyncio.sleep(0.3)
+        another.subscription.close()
+        attached.subscription.close()
+        await asyncio.sleep(2)
+        assert other.figure("plaudit_relays") == 0
+        assert other.figure("plaudit_streams") == 0
+        assert owner.figure("plaudit_streams") == 0
