@@ -172,6 +172,8 @@ class Relays:
 
         Whoever gets it subscribes to it in the same step, or calls ``unfollow``.
         """
+        if self._ownership.ours(slot_of(key)):
+            raise Moved()
         followed = self._followed.get(key)
         if followed is None:
             followed = self._followed[key] = Followed(key)
@@ -252,10 +254,11 @@ class Relays:
         ]:
             self._close(process, key)
             self._peers.send(process, NotWatched([key]))
+        # Also those whose stream is still waited for.
+        for key in [key for key, followed in self._followed.items() if self._ownership.ours(followed.slot)]:
+            self._came(key)
         for stream in self._hub.streams():
-            if self._ownership.ours(stream.slot):
-                self._came(stream.key)
-            elif stream.key not in self._followed:
+            if not self._ownership.ours(stream.slot) and stream.key not in self._followed:
                 self._followed[stream.key] = Followed(stream.key)
         self._metrics.relays.set(len(self._followed))
         moved = []
@@ -267,11 +270,9 @@ class Relays:
         self._ask(moved, restart=True)
 
     def _came(self, key: str) -> None:
-        followed = self._followed.pop(key, None)
-        if followed is not None:
-            for future in followed.waiting:
-                if not future.done():
-                    future.set_exception(Moved())
+        for future in self._followed.pop(key).waiting:
+            if not future.done():
+                future.set_exception(Moved())
 
     def resume_all(self) -> None:
         """Messages may have been lost: have everything sent again from where each stream stands here."""

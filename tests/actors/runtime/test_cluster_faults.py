@@ -1,6 +1,7 @@
 """What goes wrong between workers at an unlucky moment: each test is one such moment."""
 
 import asyncio
+from collections.abc import Sequence
 
 import pytest
 
@@ -42,3 +43,24 @@ async def test_an_owner_that_answers_after_the_last_subscriber_has_left_revives_
         assert other.figure("plaudit_relays") == 0
         assert other.figure("plaudit_streams") == 0
         assert owner.figure("plaudit_streams") == 0
+
+
+async def test_whoever_waits_for_a_stream_that_comes_here_subscribes_here_at_once() -> None:
+    async with cluster(2) as running:
+        await make_posts(running.members[0], POSTS)
+        owner, other = await remote_to(running, 100)
+        lost: list[str] = []
+
+        def lose_what_begins_a_relay(sender: str, receiver: str, inbox: str, messages: Sequence[bytes]) -> list[float]:
+            if sender == owner.name and b"Watched" in b"".join(messages):
+                lost.append(inbox)
+                return []
+            return [0.0]
+
+        running.broker.route = lose_what_begins_a_relay
+        attaching = asyncio.create_task(attach(other, 100))
+        await asyncio.sleep(0.5)
+        assert lost
+        await running.leave(owner)
+        async with asyncio.timeout(1.5):
+            await attaching
