@@ -115,6 +115,7 @@ class Router:
         self._ids = count(1)
         self._pending: dict[int, Pending] = {}
         self._tick: asyncio.TimerHandle | None = None
+        self._stopped = False
         self._windows: dict[bytes, Window] = {}
         """By process: the writes that were taken here."""
         peers.handle(Request, self._requested)
@@ -123,7 +124,8 @@ class Router:
         peers.handle(NotMine, self._not_mine)
 
     def stop(self) -> None:
-        """End; who still waits is told to retry."""
+        """End; who still waits is told to retry, as is who comes from now on."""
+        self._stopped = True
         if self._tick is not None:
             self._tick.cancel()
         for pending in list(self._pending.values()):
@@ -141,6 +143,8 @@ class Router:
             self._local(key, command, by, op, reply)
             return
         parse_key(key)
+        if self._stopped:
+            raise Unavailable()
         if len(self._pending) >= PENDING_MAX:
             raise Overloaded("too many commands wait for other workers")
         data = encode_command(command)

@@ -5,10 +5,12 @@ from collections.abc import Sequence
 
 import pytest
 
-from protocol.commands import Applaud
+from actors.keys import post_key
+from protocol.commands import Applaud, ReadPost
 from protocol.errors import Refused
+from store.memory import Held
 from tests.actors.runtime.cluster_rig import ask, cluster, make_posts
-from tests.actors.runtime.rig import say
+from tests.actors.runtime.rig import BOB, Asked, say
 from tests.actors.runtime.test_cluster import POSTS, attach, remote_to
 
 
@@ -64,3 +66,20 @@ async def test_whoever_waits_for_a_stream_that_comes_here_subscribes_here_at_onc
         await running.leave(owner)
         async with asyncio.timeout(1.5):
             await attaching
+
+
+async def test_a_command_for_another_worker_is_refused_once_this_one_ends() -> None:
+    async with cluster(2) as running:
+        await make_posts(running.members[0], POSTS)
+        _, other = await remote_to(running, 100)
+        retiring = asyncio.Event()
+        running.store.faults.append(Held("retire", retiring))
+        pending, late = Asked(), Asked()
+        running.broker.route = lambda sender, receiver, inbox, messages: ()
+        other.node.submit(post_key(100), ReadPost(post="100"), BOB, None, pending.reply)
+        leaving = asyncio.create_task(running.leave(other))
+        assert await pending.code() == "unavailable"
+        other.node.submit(post_key(100), ReadPost(post="100"), BOB, None, late.reply)
+        retiring.set()
+        await leaving
+        assert await late.code() == "unavailable"
