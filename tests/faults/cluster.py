@@ -30,6 +30,8 @@ ANSWER_TIMEOUT_S: Final = 5.0
 PORTS: Final = (20_000, 30_000)
 """Below those that systems give to clients: else one that calls a dead server's port again and again may get that port
 for its own end, and be answered by itself."""
+CONNECTIONS_MAX: Final = 200
+"""To Postgres, of all machines together."""
 POLL_S: Final = 0.01
 
 
@@ -193,7 +195,8 @@ class NetworkedCluster(Cluster):
         return await self._machine(name, *flags)
 
     async def start_postgres(self) -> None:
-        self.postgres = await self._postgres_open.enter_async_context(EmbeddedPostgres(self.directory / "data"))
+        postgres = EmbeddedPostgres(self.directory / "data", connections_max=CONNECTIONS_MAX)
+        self.postgres = await self._postgres_open.enter_async_context(postgres)
 
     async def stop_postgres(self) -> None:
         await self._postgres_open.aclose()
