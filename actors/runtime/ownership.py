@@ -236,6 +236,8 @@ class Ownership:
         """Somebody declared this worker dead: drop everything, go on under a new id."""
         log.warning("declared dead; going on under a new id")
         self.lease.lost()
+        # Nobody answers to the old id: what comes until the slots are another's, or ours again, is held.
+        self._owners = {slot: owner for slot, owner in self._owners.items() if owner[0] != self.worker}
         self.worker = self._new_id()
         self._unsure.clear()
         lost, self.slots = set(self.slots), {}

@@ -8,6 +8,7 @@ import pytest
 from actors.keys import post_key
 from protocol.commands import Applaud, ReadPost
 from protocol.errors import Refused
+from store.bus import EVERYONE
 from store.memory import Held
 from tests.actors.runtime.cluster_rig import ask, cluster, make_posts
 from tests.actors.runtime.rig import BOB, Asked, say
@@ -83,3 +84,27 @@ async def test_a_command_for_another_worker_is_refused_once_this_one_ends() -> N
         retiring.set()
         await leaving
         assert await late.code() == "unavailable"
+
+
+async def test_a_worker_that_goes_on_under_a_new_id_sends_nothing_to_its_old_one() -> None:
+    async with cluster(2) as running:
+        await make_posts(running.members[0], POSTS)
+        owner = await running.owner_of(100)
+        to_itself: list[str] = []
+
+        def note(sender: str, receiver: str, inbox: str, messages: Sequence[bytes]) -> list[float]:
+            if sender == receiver and inbox != EVERYONE:
+                to_itself.append(inbox)
+            return [0.0]
+
+        running.broker.route = note
+        meanwhile = asyncio.Event()
+        running.store.faults.extend(Held(call, meanwhile) for call in ("owners", "owners", "register"))
+        await running.store.expire(node=owner.name)
+        asking = []
+        for _ in range(25):
+            asking.append(asyncio.create_task(ask(owner, ReadPost(post="100"))))
+            await asyncio.sleep(0.05)
+        meanwhile.set()
+        await asyncio.gather(*asking)
+        assert to_itself == []
