@@ -190,8 +190,9 @@ class Ownership:
         """How many slots nobody has owned for longer than a move takes; alone, those that are not ours."""
         if self._alone:
             return SLOTS - len(self.slots)
-        long_ago = self._env.monotonic() - ORPHAN_S
-        return sum(1 for slot in self.unowned() if self._free_since.get(slot, 0.0) < long_ago)
+        now = self._env.monotonic()
+        # One that was not seen to be free is being given away, or claimed again.
+        return sum(1 for slot in self.unowned() if now - self._free_since.get(slot, now) > ORPHAN_S)
 
     def heirs(self) -> bool:
         """Whether there are other workers that slots can be given to."""

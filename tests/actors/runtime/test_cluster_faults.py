@@ -108,3 +108,17 @@ async def test_a_worker_that_goes_on_under_a_new_id_sends_nothing_to_its_old_one
         meanwhile.set()
         await asyncio.gather(*asking)
         assert to_itself == []
+
+
+async def test_slots_that_are_just_being_given_away_make_nobody_unready() -> None:
+    async with cluster(2) as running:
+        await asyncio.sleep(3)
+        going, _ = running.members
+        releasing = asyncio.Event()
+        running.store.faults.append(Held("release", releasing))
+        leaving = asyncio.create_task(going.node.hand_over())
+        await asyncio.sleep(0.1)
+        ready = going.node.ready()
+        releasing.set()
+        await leaving
+        assert ready == {}
