@@ -333,8 +333,8 @@ class Relays:
         for key in message.keys:
             followed = self._followed_from(process, key)
             if followed is not None:
+                # Asked again soon; at once if the table names another owner.
                 followed.confirmed = False
-                followed.owner = None
                 self.changed(key)
         self._ownership.look()
 

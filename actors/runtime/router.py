@@ -78,6 +78,8 @@ class Pending(Struct, eq=False):
     """The owner that may have got it, with its epoch."""
     sent_at: float = 0.0
     looked: bool = False
+    refused_by: tuple[UUID, int] | None = None
+    """The owner that has not done it, since it is about to give the slot away; ``sent_at`` is when it said so."""
 
     @property
     def repeatable(self) -> bool:
@@ -180,8 +182,12 @@ class Router:
         elif ours:
             self._forget(pending)
             self._submit_here(pending)
-        elif owner is not None and pending.sent_to != owner:
+        elif owner is not None and pending.sent_to != owner and not self._just_refused(pending, owner):
             self._send(pending, owner)
+
+    def _just_refused(self, pending: Pending, owner: tuple[UUID, int]) -> bool:
+        """Whether ``owner`` would say so again: a slow move must not keep both busy with asking."""
+        return pending.refused_by == owner and self._env.monotonic() - pending.sent_at < LOOK_AFTER_S
 
     def _submit_here(self, pending: Pending) -> None:
         try:
@@ -249,6 +255,7 @@ class Router:
         if pending is None or pending.sent_to is None or process_of(pending.sent_to[0]) != process:
             return
         # Nothing was done there: it may go anywhere, once it is known where to.
+        pending.refused_by, pending.sent_at = pending.sent_to, self._env.monotonic()
         pending.sent_to = None
         self._ownership.look()
 

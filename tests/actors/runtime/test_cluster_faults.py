@@ -11,8 +11,8 @@ from protocol.errors import Refused
 from store.bus import EVERYONE
 from store.memory import Held
 from tests.actors.runtime.cluster_rig import ask, cluster, make_posts
-from tests.actors.runtime.rig import BOB, Asked, say
-from tests.actors.runtime.test_cluster import POSTS, attach, remote_to
+from tests.actors.runtime.rig import BOB, Asked, other_post_of_slot, say
+from tests.actors.runtime.test_cluster import POSTS, attach, heads_are, remote_to
 
 
 async def test_a_number_that_no_message_can_carry_is_refused_and_holds_up_nobody() -> None:
@@ -122,3 +122,26 @@ async def test_slots_that_are_just_being_given_away_make_nobody_unready() -> Non
         releasing.set()
         await leaving
         assert ready == {}
+
+
+async def test_a_move_that_takes_long_keeps_nobody_busy_with_asking() -> None:
+    async with cluster(2) as running:
+        going, other = running.members
+        owners = (await running.store.owners()).slots
+        first = min(slot for slot, (owner, _) in owners.items() if str(owner) == going.node.worker().id)
+        post = other_post_of_slot(first)
+        await make_posts(going, [post])
+        sink, attached = await attach(other, post)
+        running.broker.route = lambda *_: (0.001,)
+        releasing = asyncio.Event()
+        running.store.faults.append(Held("release", releasing))
+        leaving = asyncio.create_task(running.leave(going))
+        await asyncio.sleep(0.1)
+        messages, reads = other.figure("plaudit_bus_messages_total"), running.store.calls["owners"]
+        asking = [asyncio.create_task(ask(other, say("words", post=post), op=f"op {number}")) for number in range(10)]
+        await asyncio.sleep(1)
+        assert other.figure("plaudit_bus_messages_total") - messages <= 100
+        assert running.store.calls["owners"] - reads <= 100
+        releasing.set()
+        await asyncio.gather(*asking, leaving)
+        await heads_are(sink, range(attached.offset + 1, attached.offset + 11))
