@@ -37,6 +37,8 @@ class Request(Message, frozen=True):
     id: int
     oldest: int
     """The lowest id that the sender still waits for: what is below must not be done any more."""
+    epoch: int
+    """Of the claim under which it is to be done: under a later one it may be older than what was done elsewhere."""
     key: str
     method: str
     command: bytes
@@ -77,6 +79,12 @@ class Claimed(Message, frozen=True):
 
 class Look(Message, frozen=True):
     """Workers came or went, or slots are free: read the table."""
+
+
+class Released(Message, frozen=True):
+    """These slots are free: slot → the worker that should claim it."""
+
+    slots: dict[int, UUID]
 
 
 class Leaving(Message, frozen=True):
@@ -166,7 +174,7 @@ class Contribution(Message, frozen=True):
 
 
 Any_ = (
-    Request | Answered | NotAnswered | NotMine | Claimed | Look | Leaving | Watch | Unwatch | Watched | NotWatched
+    Request | Answered | NotAnswered | NotMine | Claimed | Look | Released | Leaving | Watch | Unwatch | Watched | NotWatched
     | Relayed | AuthorChanged | Told | Question | Contribution
 )  # fmt: skip
 

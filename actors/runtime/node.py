@@ -20,7 +20,7 @@ from actors.runtime.directory import Directory
 from actors.runtime.env import Env, Ids
 from actors.runtime.gateways import Gateways
 from actors.runtime.hub import Hub
-from actors.runtime.messages import AuthorChanged, Claimed, Leaving, Look
+from actors.runtime.messages import AuthorChanged, Claimed, Leaving, Look, Released
 from actors.runtime.metrics import Metrics
 from actors.runtime.outbox import Outbox, encode_message
 from actors.runtime.ownership import Ownership
@@ -118,6 +118,7 @@ class Node:
             epoch=self._stream_epoch,
         )
         peers.handle(Claimed, lambda _, message: self._ownership.claimed(message))
+        peers.handle(Released, lambda _, message: self._ownership.released(message))
         peers.handle(Leaving, lambda _, message: self._ownership.going(message))
         peers.handle(Look, lambda _, message: self._ownership.look())
         peers.handle(AuthorChanged, lambda _, message: self._author_changed(message))
@@ -302,9 +303,9 @@ class Node:
     async def _drain(self, slots: set[int]) -> None:
         await self._registry.drain(slots)
 
-    def _slots_lost(self, slots: set[int]) -> None:
+    def _slots_lost(self, slots: set[int], gone: bool) -> None:
         self._outbox.forget(slots)
-        self._registry.slots_lost(slots)
+        self._registry.slots_lost(slots, gone=gone)
 
     def _slots_gained(self, slots: set[int]) -> None:
         self._registry.slots_gained(slots)

@@ -7,15 +7,15 @@ may be out of date, and is only used to find them.
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from uuid import UUID
 
 from actors.keys import SLOTS
 from actors.lease import LEASE_RENEW_S, LEASE_TTL_S, Lease
-from actors.placement import MOVED_MAX, wishes
+from actors.placement import MOVED_MAX, by_place, wishes
 from actors.runtime.env import Env
-from actors.runtime.messages import Claimed, Leaving, Look, Message
+from actors.runtime.messages import Claimed, Leaving, Look, Message, Released
 from actors.runtime.metrics import Metrics
 from store.base import Claim, Owners, Store, StoreUnavailable
 
@@ -53,7 +53,7 @@ class Ownership:
         alone: bool,
         drain: Callable[[set[int]], Awaitable[None]],
         announce: Callable[[Message], None],
-        on_lost: Callable[[set[int]], None],
+        on_lost: Callable[[set[int], bool], None],
         on_gained: Callable[[set[int]], None],
         on_changed: Callable[[], None],
     ) -> None:
@@ -78,10 +78,12 @@ class Ownership:
         self._owners: dict[int, tuple[UUID, int]] = {}
         """The owners of slots as they were last seen, with the epoch of their claims."""
         self._live: list[UUID] = []
-        self._settled_live: list[UUID] = []
-        """Those of the live workers that slots may be given to."""
+        self._well: dict[UUID, str] = {}
+        """Those of the live workers that slots may be given to, with their labels."""
         self._going: set[UUID] = set()
-        self._wishers: frozenset[UUID] = frozenset()
+        self._offered: set[int] = set()
+        """Slots that were given back for us to claim."""
+        self._wishers: dict[str, UUID] = {}
         self._wish: Mapping[int, UUID] = {}
         self._free_since: dict[int, float] = {}
         self._closing = False
@@ -168,7 +170,7 @@ class Ownership:
         """These slots are another's, or it is not known what was written: claim again before anything is loaded."""
         lost = {slot for slot in slots if self.slots.pop(slot, None) is not None}
         self._unsure |= lost
-        self._forget(lost)
+        self._forget(lost, gone=False)
         self._look.set()
 
     # -- what is others'
@@ -211,6 +213,15 @@ class Ownership:
             self._look.set()
         self._on_changed()
 
+    def released(self, message: Released) -> None:
+        """Another worker gives slots back, and says for whom; those for us are claimed at once."""
+        for slot in message.slots:
+            self._owners.pop(slot, None)
+        offered = {slot for slot, heir in message.slots.items() if heir == self.worker}
+        if offered:
+            self._offered |= offered
+            self._look.set()
+
     def going(self, message: Leaving) -> None:
         """Another worker is about to end: it gets nothing more, and what it gives away is for the others."""
         self._going.add(message.worker)
@@ -240,9 +251,9 @@ class Ownership:
         # Nobody answers to the old id: what comes until the slots are another's, or ours again, is held.
         self._owners = {slot: owner for slot, owner in self._owners.items() if owner[0] != self.worker}
         self.worker = self._new_id()
-        self._unsure.clear()
-        lost, self.slots = set(self.slots), {}
-        self._forget(lost)
+        lost = self._unsure.union(self.slots)
+        self.slots, self._unsure, self._offered = {}, set(), set()
+        self._forget(lost, gone=True)
         await self._register()
         self._look.set()
 
@@ -274,22 +285,28 @@ class Ownership:
         self._look.clear()
         if self.lease.may_judge(self._env.monotonic()) and await self._store.expire():
             self._announce(Look())
+        # At once: commands wait for these, and the table refuses what is another's by now.
+        await self._claim([slot for slot in sorted(self._offered) if slot not in self.slots])
         worker = self.worker
         owners = await self._store.owners()
         if worker != self.worker:
             return True
         self._see(owners)
-        wanted = self._wanted()
-        if wanted:
-            claimed = await self._store.claim(worker, wanted)
-            if worker != self.worker:
-                return True
-            self._gain(claimed)
-            log.debug("claimed %d of %d slots", len(claimed), len(wanted))
+        await self._claim(self._wanted())
         surplus = self._surplus()
         if surplus:
             await self._hand_over(set(surplus[:MOVED_MAX]))
         return bool(self._unsure or surplus or self.unowned())
+
+    async def _claim(self, slots: Sequence[int]) -> None:
+        self._offered.difference_update(slots)
+        if not slots or self._closing:
+            return
+        worker = self.worker
+        claimed = await self._store.claim(worker, slots)
+        log.debug("claimed %d of %d slots", len(claimed), len(slots))
+        if worker == self.worker:
+            self._gain(claimed)
 
     def _see(self, owners: Owners) -> None:
         # What was announced since the table was read is newer than the table.
@@ -299,7 +316,7 @@ class Ownership:
         }
         self._live = [worker.id for worker in owners.live]
         self._going.intersection_update(self._live)
-        self._settled_live = [worker.id for worker in owners.live if worker.lease_s > STALE_S]
+        self._well = {worker.id: worker.node for worker in owners.live if worker.lease_s > STALE_S}
         taken = {slot for slot in self.slots if owners.slots.get(slot) != (self.worker, self.slots[slot].epoch)}
         for slot in taken:
             del self.slots[slot]
@@ -307,7 +324,7 @@ class Ownership:
         self._unsure -= gone
         if taken or gone:
             log.warning("%d slots were taken over by others", len(taken | gone))
-            self._forget(taken | gone)
+            self._forget(taken | gone, gone=True)
         now = self._env.monotonic()
         self._free_since = {slot: self._free_since.get(slot, now) for slot in range(SLOTS) if slot not in owners.slots}
         self._on_changed()
@@ -339,10 +356,14 @@ class Ownership:
     def _wishes(self) -> Mapping[int, UUID]:
         if self._alone:
             return dict.fromkeys(range(SLOTS), self.worker)
-        workers = frozenset({*self._settled_live, self.worker} - self._going)
+        well = {**self._well, self.worker: self._node}
+        workers = by_place((label, worker) for worker, label in well.items() if not self._goes(worker))
         if workers != self._wishers:
             self._wishers, self._wish = workers, wishes(workers)
         return self._wish
+
+    def _goes(self, worker: UUID) -> bool:
+        return worker in self._going or (self._closing and worker == self.worker)
 
     def _gain(self, claimed: Mapping[int, Claim]) -> None:
         self.slots.update(claimed)
@@ -365,7 +386,7 @@ class Ownership:
             epochs = {slot: self.slots.pop(slot).epoch for slot in slots if slot in self.slots}
             for slot in epochs:
                 self._owners.pop(slot, None)
-            self._forget(set(epochs))
+            self._forget(set(epochs), gone=True)
             if epochs:
                 await self._store.release(self.worker, epochs)
                 self._metrics.handoffs.inc(len(epochs))
@@ -375,11 +396,12 @@ class Ownership:
             log.warning("slots not given back: %s", error)
         finally:
             self._leaving -= slots
-            self._announce(Look())
+            wish = self._wishes()
+            self._announce(Released({slot: wish[slot] for slot in slots if slot in wish and slot not in self.slots}))
             self._on_changed()
 
-    def _forget(self, lost: set[int]) -> None:
-        """Have the others told that these slots are not ours."""
+    def _forget(self, lost: set[int], *, gone: bool) -> None:
+        """Have the others told that these slots are not ours; ``gone``: somebody else may have them meanwhile."""
         self._metrics.slots.set(len(self.slots))
         if lost:
-            self._on_lost(lost)
+            self._on_lost(lost, gone)

@@ -451,10 +451,14 @@ class Registry:
         elif activation.phase is Phase.REPLAYING:
             self._opened(activation)
 
-    def slots_lost(self, slots: set[int]) -> None:
-        """What is loaded of these slots may not be what is stored: throw it away."""
+    def slots_lost(self, slots: set[int], *, gone: bool) -> None:
+        """What is loaded of these slots may not be what is stored: throw it away.
+
+        If a slot is ``gone`` to another worker, also what waits for an actor to load: when it comes back, these
+        commands may be older than what was done there.
+        """
         for activation in list(self._activations.values()):
-            if activation.slot in slots and activation.phase is not Phase.LOADING:
+            if activation.slot in slots and (gone or activation.phase is not Phase.LOADING):
                 self.drop(activation, "slot lost")
 
     async def _sweep(self) -> None:

@@ -199,10 +199,10 @@ class Router:
         if pending.sent_to is not None:
             self._metrics.retries.inc()
         pending.sent_to, pending.sent_at, pending.looked = owner, self._env.monotonic(), False
-        oldest, method = next(iter(self._pending)), pending.command.method
-        request = Request(pending.id, oldest, pending.key, method, pending.data, pending.by, pending.op)
+        oldest, method, (worker, epoch) = next(iter(self._pending)), pending.command.method, owner
+        request = Request(pending.id, oldest, epoch, pending.key, method, pending.data, pending.by, pending.op)
         self._metrics.remote_requests.inc()
-        self._peers.send(process_of(owner[0]), request)
+        self._peers.send(process_of(worker), request)
 
     def _look_after(self) -> None:
         """Every tick while something is pending: give up, look up, send again."""
@@ -271,7 +271,8 @@ class Router:
             if answer is not None:
                 self._peers.send(process, answer)
             return
-        if not self._ownership.ours(slot_of(request.key)):
+        slot = slot_of(request.key)
+        if not self._ownership.ours(slot) or not self._ownership.owns(slot, request.epoch):
             self._peers.send(process, NotMine(request.id))
             return
         try:
