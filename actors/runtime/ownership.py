@@ -264,6 +264,9 @@ class Ownership:
                 await self._renew()
             except StoreUnavailable as error:
                 log.warning("lease not renewed: %s", error)
+            except Exception:
+                # A defect of ours must not end this task: the worker would serve nobody from then on, and not say so.
+                log.exception("lease not renewed")
 
     # -- the table
 
@@ -276,6 +279,9 @@ class Ownership:
             except StoreUnavailable as error:
                 log.warning("slots not looked after: %s", error)
                 wait_s = RETRY_S
+            except Exception:
+                # As above: nothing would be claimed any more.
+                log.exception("slots not looked after")
             with suppress(TimeoutError):
                 async with asyncio.timeout(wait_s):
                     await self._look.wait()

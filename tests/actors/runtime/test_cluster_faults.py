@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 
@@ -145,3 +146,23 @@ async def test_a_move_that_takes_long_keeps_nobody_busy_with_asking() -> None:
         releasing.set()
         await asyncio.gather(*asking, leaving)
         await heads_are(sink, range(attached.offset + 1, attached.offset + 11))
+
+
+@pytest.mark.parametrize("call", ["renew", "owners", "claim"])
+async def test_a_defect_does_not_end_the_care_for_slots(call: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with cluster(2) as running:
+        working = getattr(running.store, call)
+        met: list[str] = []
+
+        async def defective(*arguments: Any, **options: Any) -> Any:
+            if len(met) < 2:
+                met.append(call)
+                raise LookupError("a defect")
+            return await working(*arguments, **options)
+
+        monkeypatch.setattr(running.store, call, defective)
+        await running.store.expire(node=running.members[0].name)
+        await asyncio.sleep(5)
+        await running.balanced()
+        assert len(met) == 2
+        assert [member.node.ready() for member in running.members] == [{}, {}]
