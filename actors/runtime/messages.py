@@ -174,8 +174,8 @@ class Contribution(Message, frozen=True):
 
 
 Any_ = (
-    Request | Answered | NotAnswered | NotMine | Claimed | Look | Released | Leaving | Watch | Unwatch | Watched | NotWatched
-    | Relayed | AuthorChanged | Told | Question | Contribution
+    Request | Answered | NotAnswered | NotMine | Claimed | Look | Released | Leaving
+    | Watch | Unwatch | Watched | NotWatched | Relayed | AuthorChanged | Told | Question | Contribution
 )  # fmt: skip
 
 _encoder = msgspec.msgpack.Encoder()
