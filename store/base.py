@@ -179,6 +179,10 @@ class Store(Protocol):
 
     # -- ownership
 
+    async def warm(self) -> None:
+        """Do beforehand what the first commands would have to wait for."""
+        ...
+
     async def meta(self) -> Meta: ...
 
     async def new_epoch(self) -> str:

@@ -25,8 +25,8 @@ from store.base import (
     Changes,
     Claim,
     Fence,
-    LoadedPost,
     LiveWorker,
+    LoadedPost,
     LoadedUser,
     Meta,
     Owners,
@@ -194,6 +194,9 @@ class MemoryStore:
             await asyncio.wait([late.task for late in self._late])
 
     # -- ownership
+
+    async def warm(self) -> None:
+        """There is nothing to open."""
 
     async def meta(self) -> Meta:
         return await self._call("meta", lambda: Meta(SLOTS, self._epoch, self._secret))

@@ -10,6 +10,7 @@ from enum import Enum
 from operator import attrgetter
 from types import MappingProxyType
 from typing import Any, Generic, NamedTuple, TypeVar
+from uuid import UUID
 
 from msgspec.structs import fields
 
@@ -191,8 +192,8 @@ TABLES: Mapping[type[Row], Table[Any]] = MappingProxyType(
 # The rows are locked before any is compared, in the order of the slots, which claims keep to as well. The comparison
 # is left to the UPDATE: it alone sees a row as the statement that was waited for has left it.
 #
-# "(… IN (SELECT …)) IS TRUE" is looked up in a hash table. A join would be left to the planner, who takes a fence for one
-# row and puts one loop into the other: with 45 slots in a commit that was three quarters of Postgres's time.
+# "(… IN (SELECT …)) IS TRUE" is looked up in a hash table. A join would be left to the planner, who takes a fence for
+# one row and puts one loop into the other: with 45 slots in a commit that was three quarters of Postgres's time.
 _FENCE = """\
 WITH locked AS MATERIALIZED (
     SELECT slot FROM slot WHERE slot = ANY ($2::integer[]) ORDER BY slot FOR UPDATE
@@ -219,6 +220,27 @@ def commit_statement(shape: Shape) -> str:
         parts.append(f"{row_type.table}_{writing.value} AS (\n    {write}\n)")
         parameter += 1 + len(columns)
     return ", ".join(parts) + "\nSELECT slot, head FROM fence"
+
+
+USUAL_SHAPES: tuple[Shape, ...] = (
+    ((PostStateRow, Writing.USUAL), (CommentRow, Writing.USUAL)),
+    ((PostStateRow, Writing.USUAL), (CommentRow, Writing.USUAL), (OperationRow, Writing.WHOLE)),
+    ((PostStateRow, Writing.WHOLE), (CommentRow, Writing.USUAL)),
+    ((PostStateRow, Writing.WHOLE), (CommentRow, Writing.USUAL), (OperationRow, Writing.WHOLE)),
+    ((PostStateRow, Writing.WHOLE), (ReactionRow, Writing.WHOLE)),
+    ((PostStateRow, Writing.USUAL), (CommentRow, Writing.WHOLE), (OperationRow, Writing.WHOLE)),
+)
+"""What most commits touch: comments, with an operation id or without, edits, reactions."""
+
+
+def no_arguments(shape: Shape, worker: UUID) -> list[Any]:
+    """The arguments of a commit that fences nothing and writes nothing."""
+    arrays = 4
+    for row_type, writing in shape:
+        table = TABLES[row_type]
+        columns = {Writing.WHOLE: table.columns, Writing.USUAL: table.travelling, Writing.GONE: table.key}[writing]
+        arrays += 1 + len(columns)
+    return [worker, *([] for _ in range(arrays))]
 
 
 def commit_arguments(batch: Batch) -> tuple[Shape, list[Any]]:

@@ -86,7 +86,11 @@ class Alarms:
             while self._due and self._due[0][0] <= now_ms:
                 entry = heappop(self._due)
                 self._noted.discard(entry)
-                self._ring(entry[1], RingAlarm(name=entry[2]))
+                try:
+                    self._ring(entry[1], RingAlarm(name=entry[2]))
+                except Exception:
+                    # One alarm must not silence the others.
+                    log.exception("the alarm %s of %s was not rung", entry[2], entry[1])
             wait_s = (self._due[0][0] - now_ms) / 1000 if self._due else None
             try:
                 async with asyncio.timeout(wait_s):

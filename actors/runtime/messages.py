@@ -82,9 +82,9 @@ class Look(Message, frozen=True):
 
 
 class Released(Message, frozen=True):
-    """These slots are free: slot → the worker that should claim it."""
+    """These slots are free: slot → the worker that should claim it, and the epoch of the claim that is over."""
 
-    slots: dict[int, UUID]
+    slots: dict[int, tuple[UUID, int]]
 
 
 class Leaving(Message, frozen=True):

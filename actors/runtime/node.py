@@ -162,6 +162,7 @@ class Node:
             BusUnavailable, StoreUnavailable: They cannot be reached.
         """
         meta = await store.meta()
+        await store.warm()
         self = cls(store, env, policy, metrics, node=node, epoch=meta.epoch, bus=bus)
         async with self._peers.joined(self._ownership.process):
             # Before the first slot is ours: what is lost or refused must not wait for somebody who is not there.
@@ -293,9 +294,10 @@ class Node:
 
     # -- slots come and go
 
-    def _owners_changed(self) -> None:
+    def _owners_changed(self, changed: bool) -> None:
         self._router.owners_changed()
-        self._relays.owners_changed()
+        if changed:
+            self._relays.owners_changed()
 
     def _relayed_changed(self, key: str) -> None:
         self._relays.changed(key)

@@ -22,6 +22,8 @@ from store.base import Claim, Owners, Store, StoreUnavailable
 log = logging.getLogger("plaudit.ownership")
 
 RETRY_S = 0.2
+LOOK_GAP_S = 0.01
+"""The table is not read more often than this, however many ask for it."""
 ROUND_S = 0.2
 """Between two rounds of giving slots away."""
 ORPHAN_S = 1.0
@@ -55,7 +57,7 @@ class Ownership:
         announce: Callable[[Message], None],
         on_lost: Callable[[set[int], bool], None],
         on_gained: Callable[[set[int]], None],
-        on_changed: Callable[[], None],
+        on_changed: Callable[[bool], None],
     ) -> None:
         self._store = store
         self._env = env
@@ -120,7 +122,9 @@ class Ownership:
         """Give every slot away, some at a time, while the others go on; nothing is claimed from now on."""
         self._closing = True
         self._announce(Leaving(self.worker))
-        await self._end(self._tasks[1:])
+        # What is being given away already is given away to the end.
+        self._look.set()
+        await asyncio.wait(self._tasks[1:])
         while self.slots and self.heirs():
             await self._hand_over(set(sorted(self.slots)[:MOVED_MAX]))
 
@@ -137,8 +141,7 @@ class Ownership:
     async def _end(self, tasks: Iterable[asyncio.Task[None]]) -> None:
         for task in tasks:
             task.cancel()
-            with suppress(asyncio.CancelledError):
-                await task
+            await asyncio.wait([task])
 
     # -- what is ours
 
@@ -147,7 +150,8 @@ class Ownership:
 
     def ours(self, slot: int) -> bool:
         """Whether commands for ``slot`` are to be handled here, if need be after it was claimed again."""
-        return (slot in self.slots or slot in self._unsure) and slot not in self._leaving
+        coming_back = slot in self._unsure and not self._closing
+        return (slot in self.slots or coming_back) and slot not in self._leaving
 
     def owns(self, slot: int, epoch: int) -> bool:
         """Whether ``slot`` is ours, by the very claim ``epoch``."""
@@ -211,13 +215,14 @@ class Ownership:
         if any(slot in self.slots for slot in news):
             # So we were declared dead: the table tells the rest.
             self._look.set()
-        self._on_changed()
+        self._on_changed(True)
 
     def released(self, message: Released) -> None:
         """Another worker gives slots back, and says for whom; those for us are claimed at once."""
-        for slot in message.slots:
-            self._owners.pop(slot, None)
-        offered = {slot for slot, heir in message.slots.items() if heir == self.worker}
+        for slot, (_, epoch) in message.slots.items():
+            if self._owners.get(slot, (None, epoch + 1))[1] <= epoch:
+                del self._owners[slot]
+        offered = {slot for slot, (heir, _) in message.slots.items() if heir == self.worker}
         if offered:
             self._offered |= offered
             self._look.set()
@@ -254,8 +259,10 @@ class Ownership:
         lost = self._unsure.union(self.slots)
         self.slots, self._unsure, self._offered = {}, set(), set()
         self._forget(lost, gone=True)
-        await self._register()
-        self._look.set()
+        self._on_changed(True)
+        if not self._closing:
+            await self._register()
+            self._look.set()
 
     async def _keep_renewing(self) -> None:
         while True:
@@ -271,7 +278,7 @@ class Ownership:
     # -- the table
 
     async def _keep_settling(self) -> None:
-        while True:
+        while not self._closing:
             wait_s = LEASE_RENEW_S
             try:
                 if await self._settle():
@@ -282,6 +289,7 @@ class Ownership:
             except Exception:
                 # As above: nothing would be claimed any more.
                 log.exception("slots not looked after")
+            await asyncio.sleep(LOOK_GAP_S)
             with suppress(TimeoutError):
                 async with asyncio.timeout(wait_s):
                     await self._look.wait()
@@ -333,7 +341,7 @@ class Ownership:
             self._forget(taken | gone, gone=True)
         now = self._env.monotonic()
         self._free_since = {slot: self._free_since.get(slot, now) for slot in range(SLOTS) if slot not in owners.slots}
-        self._on_changed()
+        self._on_changed(bool(taken or gone) or self._owners != known)
 
     def _wanted(self) -> list[int]:
         """What to claim: ours in the table but not here, and of what is free that which should be ours."""
@@ -381,11 +389,12 @@ class Ownership:
         self._changed.set()
         self._on_gained(set(claimed))
         self._announce(Claimed(self.worker, {slot: claim.epoch for slot, claim in claimed.items()}))
-        self._on_changed()
+        self._on_changed(True)
 
     async def _hand_over(self, slots: set[int]) -> None:
         """Let what is under way on ``slots`` finish, then give them back for others to claim."""
         began = self._env.monotonic()
+        epochs: dict[int, int] = {}
         self._leaving |= slots
         try:
             await self._drain(slots)
@@ -403,8 +412,8 @@ class Ownership:
         finally:
             self._leaving -= slots
             wish = self._wishes()
-            self._announce(Released({slot: wish[slot] for slot in slots if slot in wish and slot not in self.slots}))
-            self._on_changed()
+            self._announce(Released({slot: (wish[slot], epoch) for slot, epoch in epochs.items() if slot in wish}))
+            self._on_changed(True)
 
     def _forget(self, lost: set[int], *, gone: bool) -> None:
         """Have the others told that these slots are not ours; ``gone``: somebody else may have them meanwhile."""

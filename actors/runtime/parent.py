@@ -180,9 +180,11 @@ class Parent:
             self._started.set_result(None)
         status = await child.until_ended()
         self._children.remove(child)
-        if self._stopping and status != 0:
-            await self._free(child)
-        child.ended.set()
+        try:
+            if self._stopping and status != 0:
+                await self._free(child)
+        finally:
+            child.ended.set()
         if not self._stopping:
             await self._ended(child, status, settled=_is_ready(child) and clock() - ready_at >= SETTLED_S)
 

@@ -247,18 +247,21 @@ class Registry:
     async def _fetch(self, activation: Activation, envelope: Envelope, fetch: Fetch) -> None:
         """Read the texts that an answer lacks, and complete it."""
         _, post_id = parse_key(activation.key)
+        answer: Any = Unavailable()
         try:
             written = await self._store.comments(post_id, fetch.ids)
             await render_ahead(self._encoder, written)
             answer = fetch.finish({comment.comment.id: comment for comment in written})
-        except StoreUnavailable:
-            answer = Unavailable()
+        except StoreUnavailable as error:
+            log.debug("%s: an answer was not completed: %s", activation.key, error)
         except DomainError as error:
             answer = error
         except Exception:
             log.exception("%s: an answer could not be completed", activation.key)
             answer = DomainError("internal")
-        self.reply(envelope, answer)
+        finally:
+            # Also if this worker ends meanwhile.
+            self.reply(envelope, answer)
 
     def author_changed(self, id: int, author: Author | None) -> None:
         """Someone has another name or address now, or none any more: show it in what is in memory."""

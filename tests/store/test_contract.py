@@ -118,6 +118,14 @@ async def test_a_node_that_starts_again_expires_all_its_leases_and_no_other(stor
     assert [await store.renew(writer.worker, 60.0) for writer in (mine, also_mine, foreign)] == [False, False, True]
 
 
+async def test_a_store_that_is_warm_has_changed_nothing(rig: Rig) -> None:
+    writer = await Writer.of(rig.store, 7)
+    await rig.store.warm()
+    await rig.store.warm()
+    await writer.write(comment(1))
+    assert (await rig.other.owners()).slots == {7: (writer.worker, writer.epochs[7])}
+
+
 async def test_the_owners_are_the_live_workers_with_their_slots(rig: Rig) -> None:
     one, other = await Writer.of(rig.store, 7), await Writer.of(rig.store, 8)
     retired = await Writer.of(rig.store, 9)
