@@ -537,9 +537,9 @@ class Verdict(Struct, frozen=True):
     longest_pause_s: float
     figures: Figures | None
 
-    @property
-    def passed(self) -> bool:
-        return not any(self.violations.values()) and all(measured.kept() for measured in self.measured)
+    def passed(self, patience: float = 1.0) -> bool:
+        """Whether nothing was found that must not be, and every budget, times ``patience``, was enough."""
+        return not any(self.violations.values()) and all(measured.kept(patience) for measured in self.measured)
 
 
 def judge(records: Iterable[Record]) -> Verdict:
@@ -586,4 +586,4 @@ def report(verdict: Verdict) -> str:
 if __name__ == "__main__":
     found = judge(read_history(Path(sys.argv[1])))
     print(report(found))
-    sys.exit(not found.passed)
+    sys.exit(not found.passed())

@@ -280,7 +280,7 @@ def test_a_fault_is_held_against_its_budget(name: str, took_s: float, kept: bool
     slow = replace(react("like", 1, 6.0), ended=6.0 + took_s)
     verdict = judge([*GOOD, fault, slow])
 
-    assert verdict.passed is kept
+    assert verdict.passed() is kept
     assert verdict.measured[0].took_s == pytest.approx(took_s)
     assert ("BROKEN" in report(verdict)) is not kept
 
