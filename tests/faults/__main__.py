@@ -27,9 +27,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=None, help="choose times and victims as an earlier run did")
     parser.add_argument("--workers", type=int, default=2, help="of each machine")
     parser.add_argument("--keep", type=Path, default=None, help="a directory for the histories")
-    parser.add_argument(
-        "--patience", type=float, default=1.0, help="times each budget, on a busy machine"
-    )
+    parser.add_argument("--patience", type=float, default=1.0, help="times each budget, on a busy machine")
     found = parser.parse_args()
     if unknown := set(found.nemeses) - {*NETWORKED, *EMBEDDED}:
         parser.error(f"there is no nemesis {', '.join(sorted(unknown))}")
