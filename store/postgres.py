@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
+from itertools import islice
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal, TypeAlias
@@ -29,7 +30,17 @@ from store.base import (
     StoreUnavailable,
     WrittenComment,
 )
-from store.rows import AlarmRow, CommentRow, MarkRow, OperationRow, OutboxRow, SnapshotRow
+from store.rows import (
+    AlarmRow,
+    CommentRow,
+    MarkRow,
+    OperationRow,
+    OutboxRow,
+    PostRow,
+    PostStateRow,
+    PostViewsRow,
+    SnapshotRow,
+)
 from store.statements import (
     ACCOUNT,
     ALARM,
@@ -451,17 +462,19 @@ UPDATE slot SET owner = NULL FROM held WHERE slot.slot = held.slot AND slot.owne
 
     async def load_post(self, post_id: int) -> LoadedPost:
         async with self._snapshot() as connection:
-            snapshot, operations, marks, alarms = await _load(connection, f"post:{post_id}")
-            post = await _row(connection, POST, "id = $1", post_id)
+            values = await connection.fetchrow(_POST_WITH_ITS_PARTS, post_id, f"post:{post_id}")
+            assert values is not None
+            post, author, state, views, snapshot = _parts(values)
+            operations, marks, alarms = await _load(connection, f"post:{post_id}")
             return LoadedPost(
                 snapshot=snapshot,
                 operations=operations,
                 marks=marks,
                 alarms=alarms,
                 post=post,
-                author=None if post is None else await _author(connection, post.author_id),
-                state=await _row(connection, POST_STATE, "post_id = $1", post_id),
-                views=await _row(connection, POST_VIEWS, "post_id = $1", post_id),
+                author=author,
+                state=state,
+                views=views,
                 comments=await _load_comments(connection, post_id, snapshot),
                 reactions=await _rows(
                     connection, REACTION, "post_id = $1 AND version > $2", post_id, snapshot.version if snapshot else 0
@@ -470,9 +483,9 @@ UPDATE slot SET owner = NULL FROM held WHERE slot.slot = held.slot AND slot.owne
 
     async def load_user(self, account_id: int) -> LoadedUser:
         async with self._snapshot() as connection:
-            snapshot, operations, marks, alarms = await _load(connection, f"user:{account_id}")
+            operations, marks, alarms = await _load(connection, f"user:{account_id}")
             return LoadedUser(
-                snapshot=snapshot,
+                snapshot=await _row(connection, SNAPSHOT, "actor = $1", f"user:{account_id}"),
                 operations=operations,
                 marks=marks,
                 alarms=alarms,
@@ -635,12 +648,9 @@ async def _row(connection: Connection, table: Table[RowT], condition: str, *argu
     return rows[0] if rows else None
 
 
-async def _load(
-    connection: Connection, actor: str
-) -> tuple[SnapshotRow | None, list[OperationRow], list[MarkRow], list[AlarmRow]]:
-    """What every activation begins with."""
+async def _load(connection: Connection, actor: str) -> tuple[list[OperationRow], list[MarkRow], list[AlarmRow]]:
+    """What every activation begins with, besides its own rows."""
     return (
-        await _row(connection, SNAPSHOT, "actor = $1", actor),
         await _rows(connection, OPERATION, "actor = $1 ORDER BY at, account_id, op", actor),
         await _rows(connection, MARK, "receiver = $1 ORDER BY slot", actor),
         await _rows(connection, ALARM, "actor = $1 ORDER BY name", actor),
@@ -664,11 +674,32 @@ async def _load_comments(connection: Connection, post_id: int, snapshot: Snapsho
     return [COMMENT.row(values) for values in found]
 
 
-async def _author(connection: Connection, account_id: int | None) -> Author | None:
-    values = await connection.fetchrow(
-        f"SELECT {AUTHOR_COLUMNS} FROM account WHERE id = $1 AND {AUTHOR_SHOWN}", account_id
-    )
-    return None if values is None else Author(*values)
+_POST_WITH_ITS_PARTS = f"""\
+SELECT {POST.selected}, {AUTHOR_COLUMNS}, {POST_STATE.selected}, {POST_VIEWS.selected}, {SNAPSHOT.selected}
+FROM (SELECT) AS always
+LEFT JOIN post ON post.id = $1
+LEFT JOIN account ON account.id = post.author_id AND {AUTHOR_SHOWN}
+LEFT JOIN post_state ON post_state.post_id = $1
+LEFT JOIN post_views ON post_views.post_id = $1
+LEFT JOIN snapshot ON snapshot.actor = $2"""
+"""Whatever there is at most one of, in one round trip: while an actor loads, somebody waits."""
+
+AUTHOR_WIDTH = AUTHOR_COLUMNS.count(",") + 1
+
+
+def _parts(
+    values: Iterable[Any],
+) -> tuple[PostRow | None, Author | None, PostStateRow | None, PostViewsRow | None, SnapshotRow | None]:
+    """The rows in the one that ``_POST_WITH_ITS_PARTS`` gives."""
+    rest = iter(values)
+
+    def part(table: Table[RowT]) -> RowT | None:
+        columns = tuple(islice(rest, len(table.columns)))
+        return None if columns[0] is None else table.row(columns)
+
+    # In the order of the columns.
+    post, author = part(POST), _face(tuple(islice(rest, AUTHOR_WIDTH)))
+    return post, author, part(POST_STATE), part(POST_VIEWS), part(SNAPSHOT)
 
 
 def _face(values: Sequence[Any]) -> Author | None:
