@@ -9,6 +9,7 @@ import os
 import signal
 import socket
 import sys
+from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
@@ -112,7 +113,7 @@ class Networks(NamedTuple):
     redis: Proxy
 
 
-class Cluster:
+class Cluster(ABC):
     """Machines that serve one site."""
 
     def __init__(self, directory: Path, workers: int, client: aiohttp.ClientSession, rng: Random) -> None:
@@ -125,13 +126,14 @@ class Cluster:
         self._rng = rng
         self._stack = AsyncExitStack()
 
+    @abstractmethod
     async def start(self) -> None:
-        raise NotImplementedError
+        """Have every machine ready."""
 
     @property
+    @abstractmethod
     def database_url(self) -> str:
         """The way to Postgres that nothing stands in."""
-        raise NotImplementedError
 
     async def stop(self) -> None:
         await self._stack.aclose()

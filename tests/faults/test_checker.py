@@ -12,6 +12,7 @@ from tests.faults.history import (
     Closed,
     Counted,
     Fault,
+    Kind,
     Moved,
     Numbers,
     Opened,
@@ -73,8 +74,8 @@ def saw(comment: str, offset: int, at: float, body: str = "", *, watcher: str = 
     return Saw(watcher=watcher, at=at, offset=offset, comment=comment, body=shown, deleted=deleted)
 
 
-def opened(offset: int, at: float, *, recovered: bool = True, kind: str = "resuming") -> Opened:
-    return Opened(watcher="w", kind=kind, post=POST, at=at, offset=offset, recovered=recovered)  # type: ignore[arg-type]
+def opened(offset: int, at: float, *, recovered: bool = True, kind: Kind = "resuming") -> Opened:
+    return Opened(watcher="w", kind=kind, post=POST, at=at, offset=offset, recovered=recovered)
 
 
 STORED = StoredPost(

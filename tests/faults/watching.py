@@ -1,6 +1,7 @@
 """People who follow posts over connections that are cut: each writes down what it was told, and resumes from there."""
 
 import asyncio
+from abc import ABC, abstractmethod
 from random import Random
 from typing import Any, Final
 
@@ -12,7 +13,7 @@ READER: Final = 99
 POLL_S: Final = 0.5
 
 
-class Watcher:
+class Watcher(ABC):
     """One reader of one post, for as long as ``run`` runs."""
 
     kind: Kind
@@ -40,9 +41,9 @@ class Watcher:
                 self.scribe.note(Closed(watcher=self.name, at=self.scribe.clock(), code=0))
             await backoff.wait()
 
+    @abstractmethod
     async def follow(self, site: Site) -> int:
         """Take what comes until the connection ends; why it did. Raises ``Lost`` and ``Answered``."""
-        raise NotImplementedError
 
     def opened(self, offset: int, *, recovered: bool = True) -> None:
         self.offset = offset

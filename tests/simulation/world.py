@@ -359,6 +359,7 @@ class World:
             durable(activation, taken, outbox)
             self._look_at(worker, node, activation)
 
+        # Seen from outside: the product has no hook for it, and of each world's registries only these are replaced.
         registry.decide = decide_observed  # type: ignore[method-assign]
         registry.durable = durable_observed  # type: ignore[method-assign]
 

@@ -14,7 +14,7 @@ from actors.runtime.env import Env
 from actors.runtime.metrics import BusFigures, Metrics
 from actors.runtime.node import Node
 from protocol.accounts import CreateAccount
-from protocol.commands import Command, CreatePost, Person
+from protocol.commands import CreatePost, Person, PostCommand
 from store.memory import MemoryStore
 from store.memory_bus import Broker
 from tests.actors.runtime.rig import ANN, BOB, CID, MOD, Clock, Monotonic
@@ -112,7 +112,7 @@ async def make_posts(member: Member, posts: Sequence[int]) -> None:
         await ask(member, CreatePost(post=str(post), title=f"Post {post}"), ANN)
 
 
-async def ask(member: Member, command: Command, by: Person = BOB, op: str | None = None) -> Any:
+async def ask(member: Member, command: PostCommand, by: Person = BOB, op: str | None = None) -> Any:
     """Ask through the node of ``member``, whoever owns the post."""
     async with asyncio.timeout(60):
-        return await member.node.ask(post_key(getattr(command, "post")), command, by, op)  # noqa: B009
+        return await member.node.ask(post_key(command.post), command, by, op)

@@ -1,7 +1,7 @@
 """Sockets as the hub sees them, that keep what they get."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -66,8 +66,6 @@ class RecordingSink:
         """Of all publications that have one, in the order they came."""
         return [offset for frame in self.frames for offset, _ in frame.items if offset is not None]
 
-    def of_type(self, type: str) -> list[dict[str, object]]:
-        decoded = [
-            msgspec.json.decode(data, type=dict[str, object]) for frame in self.frames for _, data in frame.items
-        ]
+    def of_type(self, type: str) -> list[dict[str, Any]]:
+        decoded = [msgspec.json.decode(data, type=dict[str, Any]) for frame in self.frames for _, data in frame.items]
         return [publication for publication in decoded if publication["type"] == type]

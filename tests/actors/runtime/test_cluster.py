@@ -202,7 +202,7 @@ async def test_watchers_and_who_is_present_are_those_of_all_members() -> None:
             sinks.append(sink)
         await asyncio.sleep(2)
         for member, sink in zip(running.members, sinks, strict=True):
-            assert sink.of_type("counters")[-1]["counters"]["watchers"] == 3  # type: ignore[index]
+            assert sink.of_type("counters")[-1]["counters"]["watchers"] == 3
             present = await member.node.presence(post_key(100))
             assert {each.client for each in present} == {"client 0", "client 1", "client 2"}
 
