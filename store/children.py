@@ -1,11 +1,13 @@
-"""How the embedded servers are started: as child processes that end with this one, and never as root."""
+"""How the embedded servers are started: alone in a directory, as children that end with this process, never as root."""
 
 import ctypes
+import fcntl
 import os
 import pwd
 import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,6 +20,31 @@ _PR_CAP_AMBIENT_RAISE = 2
 _CAPABILITY_VERSION_3 = 0x20080522
 _CAP_DAC_OVERRIDE = 1
 _CAP_DAC_READ_SEARCH = 2
+
+
+class InUse(Exception):
+    """Another process has it; the message is one line."""
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Be the only process that holds the lock ``path``, which goes with the process, however that ends.
+
+    Its children do not inherit it.
+
+    Raises:
+        InUse: Another process holds it.
+    """
+    with path.open("a+") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.seek(0)
+            raise InUse(f"data directory {path.parent} is in use by process {file.read().strip()}") from None
+        file.truncate(0)
+        file.write(f"{os.getpid()}\n")
+        file.flush()
+        yield
 
 
 class User(NamedTuple):

@@ -14,7 +14,6 @@ down; one that is still at it, or that nobody told, is stopped by the next start
 
 import asyncio
 import errno
-import fcntl
 import importlib.util
 import os
 import shutil
@@ -30,7 +29,7 @@ from urllib.parse import quote
 
 import psutil
 
-from store.children import child_setup, unprivileged_user
+from store.children import InUse, child_setup, locked, unprivileged_user
 
 POSTGRES_MAJOR = 18
 ROLE = DATABASE = "plaudit"
@@ -125,7 +124,7 @@ class EmbeddedPostgres:
         async with AsyncExitStack() as opening:
             try:
                 _make_directory(self.data_dir)
-                opening.enter_context(_locked(self.data_dir))
+                opening.enter_context(locked(self.data_dir / "lock"))
                 self._user = unprivileged_user(self.directory)
                 await self._end_leftover()
                 if not self.directory.exists():
@@ -137,6 +136,8 @@ class EmbeddedPostgres:
             except OSError as error:
                 where = "" if error.filename in (None, str(self.data_dir)) else f" ({error.filename})"
                 raise EmbeddedError(f"cannot use data directory {self.data_dir}: {error.strerror}{where}") from error
+            except InUse as error:
+                raise EmbeddedError(str(error)) from None
             except LookupError as error:
                 raise EmbeddedError(f"cannot run Postgres: {error}") from error
             self._open = opening.pop_all()
@@ -366,21 +367,6 @@ def _remove_socket_directory(directory: Path) -> None:
         for name in (SOCKET_NAME, f"{SOCKET_NAME}.lock"):
             (directory / name).unlink(missing_ok=True)
         directory.rmdir()
-
-
-@contextmanager
-def _locked(data_dir: Path) -> Iterator[None]:
-    """Hold ``data_dir`` alone; the lock goes with the process, however that ends, and is not passed to its children."""
-    with (data_dir / "lock").open("a+") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            file.seek(0)
-            raise EmbeddedError(f"data directory {data_dir} is in use by process {file.read().strip()}") from None
-        file.truncate(0)
-        file.write(f"{os.getpid()}\n")
-        file.flush()
-        yield
 
 
 def binary(name: str) -> str:

@@ -11,7 +11,6 @@ that nobody killed is ended by the next start. If Redis dies, it is started agai
 """
 
 import asyncio
-import fcntl
 import importlib.util
 import logging
 import os
@@ -31,7 +30,7 @@ from urllib.parse import quote
 import psutil
 
 from store.bus import REDIS_MIN
-from store.children import child_setup, unprivileged_user
+from store.children import InUse, child_setup, locked, unprivileged_user
 
 PROGRAMS = ("redis-server", "valkey-server")
 READY_TIMEOUT_S = 10.0
@@ -99,7 +98,7 @@ class EmbeddedRedis:
         async with AsyncExitStack() as opening:
             try:
                 self.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-                opening.enter_context(_locked(self.data_dir))
+                opening.enter_context(locked(self.data_dir / "redis.lock"))
                 self.directory.mkdir(mode=0o700, exist_ok=True)
                 self._user = unprivileged_user(self.directory)
                 if self._user is not None:
@@ -111,6 +110,8 @@ class EmbeddedRedis:
                 self._process = await self._start()
             except OSError as error:
                 raise EmbeddedRedisError(f"cannot use data directory {self.data_dir}: {error.strerror}") from error
+            except InUse as error:
+                raise EmbeddedRedisError(str(error)) from None
             except LookupError as error:
                 raise EmbeddedRedisError(f"cannot run Redis: {error}") from error
             self._keeping = await opening.enter_async_context(self._kept())
@@ -232,21 +233,6 @@ class EmbeddedRedis:
                 if line.strip()
             ]
         return f"{what}: {lines[-1] if lines else 'it did not say why'} (see {self.log_path})"
-
-
-@contextmanager
-def _locked(data_dir: Path) -> Iterator[None]:
-    """Have the only Redis in ``data_dir``; the lock goes with the process, however that ends."""
-    with (data_dir / "redis.lock").open("a+") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            file.seek(0)
-            raise EmbeddedRedisError(f"data directory {data_dir} is in use by process {file.read().strip()}") from None
-        file.truncate(0)
-        file.write(f"{os.getpid()}\n")
-        file.flush()
-        yield
 
 
 def program() -> str:

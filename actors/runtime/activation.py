@@ -4,7 +4,7 @@ from collections import deque
 from collections.abc import Callable
 from enum import Enum
 from hashlib import blake2b
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 from msgspec import Struct
@@ -28,6 +28,12 @@ PURGE_ALARM = "operations"
 
 Reply = Callable[[Any], None]
 """Takes the answer, or the ``DomainError``."""
+
+
+class Submit(Protocol):
+    """Puts a command to an actor; ``reply`` is called once. May raise a ``DomainError`` if it was not taken."""
+
+    def __call__(self, key: str, command: Command, by: Person, op: str | None, reply: Reply) -> None: ...
 
 
 class Envelope(Struct):

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from functools import partial
 from typing import Any, Literal
@@ -13,7 +13,7 @@ from actors.actor import SYSTEM, RingAlarm
 from actors.encoding import Encoder
 from actors.keys import slot_of
 from actors.policy import Policy
-from actors.runtime.activation import Delivery, Envelope
+from actors.runtime.activation import Delivery, Envelope, Reply
 from actors.runtime.alarms import Alarms
 from actors.runtime.committer import Committer
 from actors.runtime.directory import Directory
@@ -229,7 +229,7 @@ class Node:
 
     # -- asking
 
-    def submit(self, key: str, command: Command, by: Person, op: str | None, reply: Callable[[Any], None]) -> None:
+    def submit(self, key: str, command: Command, by: Person, op: str | None, reply: Reply) -> None:
         """See ``Backend.submit``."""
         try:
             self._router.submit(key, command, by, op, reply)
@@ -250,9 +250,7 @@ class Node:
 
     # -- inside
 
-    def _submit_here(
-        self, key: str, command: Command, by: Person, op: str | None, reply: Callable[[Any], None]
-    ) -> None:
+    def _submit_here(self, key: str, command: Command, by: Person, op: str | None, reply: Reply) -> None:
         """Put a command to an actor of this worker. Raises ``DomainError`` if it was not taken."""
         if isinstance(command, Typing):
             self._streams.typing(key, command, by, reply)
@@ -279,7 +277,7 @@ class Node:
         with suppress(DomainError):
             self._submit_here(key, alarm, SYSTEM, None, _ignore)
 
-    def _deliver(self, receiver: str, delivery: Delivery, reply: Callable[[Any], None]) -> None:
+    def _deliver(self, receiver: str, delivery: Delivery, reply: Reply) -> None:
         self.submit(receiver, delivery, SYSTEM, None, reply)
 
     def _tell_author(self, id: int, author: Author | None) -> None:

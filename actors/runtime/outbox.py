@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 import msgspec
 
-from actors.runtime.activation import Delivery
+from actors.runtime.activation import Delivery, Reply
 from protocol.commands import Command, EraseComments
 from protocol.errors import Overloaded, Unavailable
 from store.rows import OutboxRow, Row
@@ -33,7 +33,7 @@ def decode_message(payload: bytes) -> Command:
 
 
 class Deliver(Protocol):
-    def __call__(self, receiver: str, delivery: Delivery, reply: Callable[[Any], None]) -> None: ...
+    def __call__(self, receiver: str, delivery: Delivery, reply: Reply) -> None: ...
 
 
 class Outbox:

@@ -9,14 +9,14 @@ import asyncio
 import logging
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
-from typing import Any, Protocol
+from typing import Any
 from uuid import UUID
 
 import msgspec
 
 from actors.actor import SYSTEM, ReadHead
 from actors.keys import slot_of
-from actors.runtime.activation import Activation
+from actors.runtime.activation import Activation, Submit
 from actors.runtime.env import Env
 from actors.runtime.hub import Hub
 from actors.runtime.messages import Interest, NotWatched, Relayed, Unwatch, Watch, Watched, process_of
@@ -25,7 +25,6 @@ from actors.runtime.ownership import Ownership
 from actors.runtime.peers import Peers
 from actors.runtime.stream import Stream, StreamSubscription
 from actors.runtime.tasks import Tasks
-from protocol.commands import Command, Person
 from protocol.delivery import Form, Published
 from protocol.errors import DomainError, Unavailable
 from protocol.views import CountersChanged
@@ -39,12 +38,6 @@ INTEREST_TTL_S = 15.0
 CHANGED_S = 0.25
 """So soon an owner is told that there are more or fewer watchers, or asked again for what it did not answer."""
 FOLLOW_TIMEOUT_S = 5.0
-
-
-class Submit(Protocol):
-    def __call__(
-        self, key: str, command: Command, by: Person, op: str | None, reply: Callable[[Any], None]
-    ) -> None: ...
 
 
 class Moved(Unavailable):

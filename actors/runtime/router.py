@@ -8,16 +8,15 @@ operation id.
 
 import asyncio
 import logging
-from collections.abc import Callable
 from functools import partial
 from itertools import count
-from typing import Any, Protocol
+from typing import Any
 from uuid import UUID
 
 from msgspec import Struct
 
 from actors.keys import parse_key, slot_of
-from actors.runtime.activation import Delivery
+from actors.runtime.activation import Delivery, Reply, Submit
 from actors.runtime.env import Env
 from actors.runtime.messages import (
     Answered,
@@ -51,14 +50,6 @@ TICK_S = 0.05
 PENDING_MAX = 10_000
 SILENT_S = 60.0
 """What was taken of a process that is not live and has asked nothing for so long is forgotten."""
-
-Reply = Callable[[Any], None]
-
-
-class Local(Protocol):
-    def __call__(self, key: str, command: Command, by: Person, op: str | None, reply: Reply) -> None:
-        """Put the command to an actor of this worker."""
-        ...
 
 
 class Pending(Struct, eq=False):
@@ -108,7 +99,7 @@ class Window:
 class Router:
     """One a worker."""
 
-    def __init__(self, env: Env, metrics: Metrics, ownership: Ownership, peers: Peers, *, local: Local) -> None:
+    def __init__(self, env: Env, metrics: Metrics, ownership: Ownership, peers: Peers, *, local: Submit) -> None:
         self._env = env
         self._metrics = metrics
         self._ownership = ownership

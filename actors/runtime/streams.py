@@ -10,12 +10,12 @@ from msgspec import json
 
 from actors.actor import SYSTEM, ReadHead
 from actors.keys import parse_key, slot_of
-from actors.runtime.activation import Activation
+from actors.runtime.activation import Activation, Reply, Submit
 from actors.runtime.hub import Hub
 from actors.runtime.metrics import Metrics
 from actors.runtime.ownership import Ownership
 from actors.runtime.past import PAGE_ROWS, Past
-from actors.runtime.relays import Moved, Relay, Relays, Submit
+from actors.runtime.relays import Moved, Relay, Relays
 from actors.runtime.stream import Stream, StreamSubscription
 from protocol.commands import Person, Typing
 from protocol.cursor import Cursor
@@ -152,7 +152,7 @@ class Streams:
         sinks = [subscription.sink for subscription in subscriptions if not isinstance(subscription, Relay)]
         return [Present(sink.client, sink.by) for sink in sinks]
 
-    def typing(self, key: str, command: Typing, by: Person, reply: Callable[[Any], None]) -> None:
+    def typing(self, key: str, command: Typing, by: Person, reply: Reply) -> None:
         """Whoever may read the post, which is here, and has a name, is shown as typing."""
 
         def readable(answer: Any) -> None:

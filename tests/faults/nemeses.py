@@ -149,13 +149,7 @@ async def _balanced(run: Run[Any]) -> str:
 
 
 async def redis_restart(run: Run[NetworkedCluster]) -> None:
-    async with run.fault("redis-restart") as fault:
-        away_s = run.rng.uniform(*AWAY_S)
-        fault.done = f"killed, away for {away_s:.1f} s"
-        await run.cluster.kill_redis()
-        await asyncio.sleep(away_s)
-        await run.cluster.start_redis()
-        fault.at = run.scribe.clock()
+    await _restart(run, "redis-restart", run.cluster.kill_redis, run.cluster.start_redis)
 
 
 async def redis_stall(run: Run[NetworkedCluster]) -> None:
@@ -176,13 +170,7 @@ async def redis_reset(run: Run[NetworkedCluster]) -> None:
 
 async def postgres_restart(run: Run[NetworkedCluster]) -> None:
     """Immediate, with recovery."""
-    async with run.fault("postgres-restart") as fault:
-        away_s = run.rng.uniform(*AWAY_S)
-        fault.done = f"away for {away_s:.1f} s"
-        await run.cluster.kill_postgres()
-        await asyncio.sleep(away_s)
-        await run.cluster.start_postgres()
-        fault.at = run.scribe.clock()
+    await _restart(run, "postgres-restart", run.cluster.kill_postgres, run.cluster.start_postgres)
 
 
 async def postgres_backends(run: Run[NetworkedCluster]) -> None:
@@ -257,6 +245,21 @@ async def storm(run: Run[NetworkedCluster]) -> None:
 
         await asyncio.gather(*map(start, works))
         await until(lambda: _whole(machine, run.cluster, without={victims[0]}), PROCESS_TIMEOUT_S)
+        fault.at = run.scribe.clock()
+
+
+async def _restart(
+    run: Run[NetworkedCluster],
+    name: str,
+    kill: Callable[[], Awaitable[None]],
+    start: Callable[[], Awaitable[None]],
+) -> None:
+    async with run.fault(name) as fault:
+        away_s = run.rng.uniform(*AWAY_S)
+        fault.done = f"killed, away for {away_s:.1f} s"
+        await kill()
+        await asyncio.sleep(away_s)
+        await start()
         fault.at = run.scribe.clock()
 
 

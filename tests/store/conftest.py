@@ -1,8 +1,10 @@
 """The stores that the contract suite runs over, each on empty data of its own."""
 
 import asyncio
+import tempfile
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from pathlib import Path
 from typing import Protocol
 from urllib.parse import urlsplit, urlunsplit
 
@@ -174,3 +176,10 @@ def rig(request: pytest.FixtureRequest) -> Rig:
 @pytest.fixture
 def store(rig: Rig) -> Store:
     return rig.store
+
+
+@pytest.fixture
+def data_dir() -> Iterator[Path]:
+    """Nothing yet, at a path that only its owner may enter, short enough for a socket."""
+    with tempfile.TemporaryDirectory(prefix="pl-") as directory:
+        yield Path(directory) / "data"

@@ -35,13 +35,6 @@ asyncio.run(main())
 """
 
 
-@pytest.fixture
-def data_dir() -> Iterator[Path]:
-    """Nothing yet, at a path that only its owner may enter, short enough for a socket."""
-    with tempfile.TemporaryDirectory(prefix="pl-") as directory:
-        yield Path(directory) / "data"
-
-
 @pytest.fixture(scope="module")
 def used() -> Iterator[Path]:
     """A data directory that one test after the other uses, and leaves usable."""

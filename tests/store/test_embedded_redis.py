@@ -7,8 +7,6 @@ import pwd
 import signal
 import subprocess
 import sys
-import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
@@ -34,13 +32,6 @@ async def main():
 
 asyncio.run(main())
 """
-
-
-@pytest.fixture
-def data_dir() -> Iterator[Path]:
-    """Nothing yet, at a path that only its owner may enter, short enough for a socket."""
-    with tempfile.TemporaryDirectory(prefix="pl-") as directory:
-        yield Path(directory) / "data"
 
 
 async def ask(url: str, *words: str) -> object:
