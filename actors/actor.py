@@ -202,6 +202,10 @@ class Actor(Protocol):
         """How the stream shows an event that was just applied; None if it does not."""
         ...
 
+    def authors(self) -> set[int]:
+        """The ids of those whose names and addresses are in memory."""
+        ...
+
     def author_changed(self, id: int, author: Author | None) -> None:
         """Someone has another name or address now, or none any more: show it in what is in memory."""
         ...

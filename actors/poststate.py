@@ -202,6 +202,10 @@ class PostState:
         for written in comments:
             self.recent.setdefault(written.comment.id, written)
 
+    def authors(self) -> set[int]:
+        written_by = (author for _, author in self.recent.values())
+        return {author.id for author in (self.author, *written_by) if author is not None}
+
     def author_changed(self, id: int, author: Author | None) -> None:
         """Someone has another name or address now, or none any more: show it in what is in memory."""
         if self.author is not None and self.author.id == id:

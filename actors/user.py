@@ -305,6 +305,9 @@ class UserActor:
     def publication(self, event: Event) -> Publication | None:
         return None
 
+    def authors(self) -> set[int]:
+        return set()
+
     def author_changed(self, id: int, author: Author | None) -> None:
         return None
 

@@ -84,10 +84,12 @@ class Hub:
         stream = self._made(key, epoch, head)
         stream.relayed = True
         stream.numbers = None
+        # Who is typing is known to the actor's worker from now on.
+        stream.typing = {}
         if stream.shown is None or (shown != stream.shown and shown.version >= stream.shown.version):
             # A message with them was lost, or the actor was here when they were shown last.
             self._broadcast(stream, [Published(None, self._json.encode(shown))])
-        self._show(stream, shown)
+            self._show(stream, shown)
         self.resync(key, head, None)
         return stream
 

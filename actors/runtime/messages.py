@@ -62,9 +62,10 @@ class NotAnswered(Message, frozen=True):
 
 
 class NotMine(Message, frozen=True):
-    """Nothing was done: the actor is not there, or about to leave. Look who owns it."""
+    """Nothing was done: the actor is not there by the claim of ``epoch``, or about to leave. Look who owns it."""
 
     id: int
+    epoch: int
 
 
 # -- ownership --------------------------------------------------------------------------------------------------------

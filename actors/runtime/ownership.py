@@ -208,6 +208,12 @@ class Ownership:
         """Something may have changed: read the table soon."""
         self._look.set()
 
+    def asked_to_look(self) -> None:
+        """Another worker says so; it may have come after we said that we are about to end."""
+        self._look.set()
+        if self._closing and self.slots:
+            self._announce(Leaving(self.worker))
+
     def claimed(self, message: Claimed) -> None:
         """Another worker says what it has claimed."""
         news = {slot: epoch for slot, epoch in message.slots.items() if epoch > self._owners.get(slot, (None, 0))[1]}

@@ -81,6 +81,8 @@ class Registry:
         self._backlog = Backlog()
         self._activations: dict[str, Activation] = {}
         self._tasks = Tasks()
+        self._renamed: set[int] = set()
+        """Those of whose new names we heard since names were read last."""
         self._closing = False
 
     # -- life
@@ -265,9 +267,27 @@ class Registry:
 
     def author_changed(self, id: int, author: Author | None) -> None:
         """Someone has another name or address now, or none any more: show it in what is in memory."""
+        self._renamed.add(id)
         for activation in self._activations.values():
             if activation.actor is not None:
                 activation.actor.author_changed(id, author)
+
+    def look_at_authors(self) -> None:
+        """Somebody may have another name by now, and we were not told."""
+        self._tasks.spawn(self._read_authors(), "authors")
+
+    async def _read_authors(self) -> None:
+        actors = (activation.actor for activation in self._activations.values())
+        ids = set().union(*(actor.authors() for actor in actors if actor is not None))
+        self._renamed.clear()
+        try:
+            found = await self._store.authors(list(ids))
+        except StoreUnavailable as error:
+            log.warning("names may be out of date: %s", error)
+            return
+        # What was told while this was read is newer.
+        for id in ids - self._renamed:
+            self.author_changed(id, found.get(id))
 
     # -- activation
 
@@ -292,8 +312,11 @@ class Registry:
         if activation.phase is Phase.LOADING:
             self._opened(activation)
 
-    async def _load(self, activation: Activation) -> None:
-        """Read the actor while its slot is ours: claimed before, and by the same claim after."""
+    async def _load(self, activation: Activation, *, wait: bool = True) -> None:
+        """Read the actor while its slot is ours: claimed before, and by the same claim after.
+
+        If the slot is lost meanwhile, ``wait`` until it is ours again, or else raise ``StoreUnavailable``.
+        """
         began = self._env.monotonic()
         kind, number = parse_key(activation.key)
         while True:
@@ -301,6 +324,8 @@ class Registry:
             actor, loaded = await (self._load_post(number) if kind == "post" else self._load_user(number))
             if self._ownership.owns(activation.slot, claim.epoch):
                 break
+            if not wait:
+                raise StoreUnavailable("its slot is not ours any more")
         activation.loaded(actor, loaded, claim.epoch)
         self._metrics.activations.inc()
         self._metrics.activation_s.observe(self._env.monotonic() - began)
@@ -436,7 +461,7 @@ class Registry:
         fresh.mailbox = mailbox
         try:
             async with asyncio.timeout(MAILBOX_AGE_S):
-                await self._load(fresh)
+                await self._load(fresh, wait=False)
         except (StoreUnavailable, TimeoutError):
             self.drop(fresh, "not loaded")
             return None

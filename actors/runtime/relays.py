@@ -268,8 +268,13 @@ class Relays:
                 future.set_exception(Moved())
 
     def resume_all(self) -> None:
-        """Messages may have been lost: have everything sent again from where each stream stands here."""
+        """Messages may have been lost: have everything sent again from where each stream stands here.
+
+        Who follows ours does not know of our loss: say what they should have.
+        """
         self._ask(list(self._followed.values()), restart=True)
+        for relay in self._relays.values():
+            self._confirm(relay, sent=True)
 
     def _ask(self, streams: Iterable[Followed], *, restart: bool) -> None:
         """Tell the owners of ``streams`` what is wanted, in one message each."""

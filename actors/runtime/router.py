@@ -243,7 +243,11 @@ class Router:
 
     def _not_mine(self, process: bytes, message: NotMine) -> None:
         pending = self._pending.get(message.id)
-        if pending is None or pending.sent_to is None or process_of(pending.sent_to[0]) != process:
+        if pending is None or pending.sent_to is None:
+            return
+        owner, epoch = pending.sent_to
+        if process_of(owner) != process or epoch != message.epoch:
+            # It has been sent again since, under another claim.
             return
         # Nothing was done there: it may go anywhere, once it is known where to.
         pending.refused_by, pending.sent_at = pending.sent_to, self._env.monotonic()
@@ -264,7 +268,7 @@ class Router:
             return
         slot = slot_of(request.key)
         if not self._ownership.ours(slot) or not self._ownership.owns(slot, request.epoch):
-            self._peers.send(process, NotMine(request.id))
+            self._peers.send(process, NotMine(request.id, request.epoch))
             return
         try:
             command = decode_command(request.method, request.command)

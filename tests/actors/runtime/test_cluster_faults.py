@@ -4,15 +4,18 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any
 
+import msgspec
 import pytest
 
-from actors.keys import post_key
-from protocol.commands import Applaud, ReadPost
+from actors.keys import post_key, slot_of, user_key
+from protocol.accounts import CreateAccount, EditAccount
+from protocol.commands import Applaud, Person, ReadComments, ReadPost
 from protocol.errors import Refused
 from store.bus import EVERYONE
 from store.memory import Held
 from tests.actors.runtime.cluster_rig import ask, cluster, make_posts
 from tests.actors.runtime.rig import BOB, Asked, other_post_of_slot, say
+from tests.actors.runtime.sinks import RecordingSink
 from tests.actors.runtime.test_cluster import POSTS, attach, heads_are, remote_to
 
 
@@ -166,3 +169,40 @@ async def test_a_defect_does_not_end_the_care_for_slots(call: str, monkeypatch: 
         await running.balanced()
         assert len(met) == 2
         assert [member.node.ready() for member in running.members] == [{}, {}]
+
+
+# -- what is told once, and lost
+
+
+async def test_a_new_name_that_was_told_while_the_bus_was_away_is_shown_when_it_returns() -> None:
+    async with cluster(2) as running:
+        await make_posts(running.members[0], [100])
+        owner, other = await remote_to(running, 100)
+        held = (await running.store.owners()).slots
+        id = next(id for id in range(50, 500) if str(held[slot_of(user_key(id))][0]) == other.node.worker().id)
+        person = Person(id=id, handle="rob", name="Rob")
+        create = CreateAccount(account=id, kind="member", handle="rob", name="Rob")
+        await other.node.ask(user_key(id), create, person)
+        await ask(owner, say("words", post=100), person)
+
+        running.broker.cut(owner.name)
+        await other.node.ask(user_key(id), EditAccount(account=id, name="Robert"), person)
+        running.broker.heal(owner.name)
+        await asyncio.sleep(0.5)
+        page = await ask(owner, ReadComments(post="100", order="oldest", limit=10))
+        assert msgspec.json.decode(page.comments[0].comment)["author"]["name"] == "Robert"
+
+
+async def test_an_owner_that_was_cut_off_tells_its_followers_what_they_should_have() -> None:
+    async with cluster(2) as running:
+        await make_posts(running.members[0], [100])
+        owner, other = await remote_to(running, 100)
+        sink = RecordingSink()
+        attached = await other.node.attach(post_key(100), sink, None)
+        sink.take(attached)
+        running.broker.cut(owner.name)
+        for number in range(5):
+            await ask(owner, say(f"words {number}", post=100))
+        running.broker.heal(owner.name)
+        await asyncio.sleep(0.5)
+        assert sink.offsets() == list(range(attached.offset + 1, attached.offset + 6))
