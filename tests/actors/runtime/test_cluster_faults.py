@@ -206,6 +206,7 @@ async def test_an_owner_that_was_cut_off_tells_its_followers_what_they_should_ha
         running.broker.cut(owner.name)
         for number in range(5):
             await ask(owner, say(f"words {number}", post=100))
+        await asyncio.sleep(0.5)
         running.broker.heal(owner.name)
         await asyncio.sleep(0.5)
         assert sink.offsets() == list(range(attached.offset + 1, attached.offset + 6))
