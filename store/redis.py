@@ -12,7 +12,8 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Coroutine, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from typing import Any, NoReturn
+from itertools import takewhile
+from typing import Any, NamedTuple, NoReturn
 
 import msgspec
 from msgspec import Struct
@@ -36,6 +37,9 @@ ANSWER_TIMEOUT_S = 2.0
 """A round of publishing is answered, and a probe comes back, or the link is lost."""
 PROBE_EVERY_S = 5.0
 LEAVE_TIMEOUT_S = 1.0
+SILENCE_MAX_S = 86_400.0
+"""Who has not been heard for so long is forgotten: nothing can still be under way from a connection it had given up
+before. TCP keeps trying for a quarter of an hour, and what stands between has forgotten the connection as well."""
 BACKOFF_MIN_S = 0.05
 BACKOFF_MAX_S = 1.0
 
@@ -76,6 +80,41 @@ def unpacked(data: bytes) -> Frame | None:
         return None
 
 
+class Heard(NamedTuple):
+    """The last that was heard of a sender."""
+
+    link: int
+    at: float
+
+
+class Senders:
+    """Who has given up a link; of all others the first is the latest.
+
+    What a network has held back may arrive long after its sender has connected anew.
+    """
+
+    def __init__(self) -> None:
+        self._heard: dict[str, Heard] = {}
+        """Who was heard last stands last."""
+
+    def __len__(self) -> int:
+        return len(self._heard)
+
+    def in_order(self, sender: str, link: int, now: float) -> bool:
+        """False if the sender has given up this link, and something of a later one was heard."""
+        before = self._heard.pop(sender, None)
+        latest = link if before is None else max(link, before.link)
+        if latest > 1:
+            self._heard[sender] = Heard(latest, now)
+        return link == latest
+
+    def forget_silent(self, since: float) -> None:
+        """Forget those of whom nothing was heard since then."""
+        silent = takewhile(lambda each: each[1].at < since, self._heard.items())
+        for sender in [sender for sender, _ in silent]:
+            del self._heard[sender]
+
+
 class RedisBus:
     """Of one worker; ``cluster`` keeps apart what shares a Redis."""
 
@@ -92,8 +131,7 @@ class RedisBus:
         self._down: str | None = "not joined"
         self._inbox = ""
         self._link = 0
-        self._latest: dict[str, int] = {}
-        """Sender → its latest link, of those that have made more than one."""
+        self._senders = Senders()
         self._probed_at: float | None = None
         self._heard_at = 0.0
 
@@ -203,20 +241,12 @@ class RedisBus:
             self._counts.malformed()
         elif frame == self._frame([]) and self._probed_at is not None:
             self._counts.lag(self._heard_at - self._probed_at)
+            # What came in before the probe is heard by now, however long this process has slept.
+            self._senders.forget_silent(since=self._probed_at - SILENCE_MAX_S)
             self._probed_at = None
-        elif self._in_order(frame):
+        elif self._senders.in_order(frame.sender, frame.link, self._heard_at):
             for message in frame.messages:
                 listener.received(message)
-
-    def _in_order(self, frame: Frame) -> bool:
-        """False if the sender has given up the link of ``frame``, and something of a later one was heard.
-
-        What a network has held back may arrive long after its sender has connected anew.
-        """
-        latest = self._latest.get(frame.sender, 1)
-        if frame.link > latest:
-            self._latest[frame.sender] = frame.link
-        return frame.link >= latest
 
     async def _publish(self, link: "_Link") -> NoReturn:
         """One round trip at a time; what is sent meanwhile is the next."""

@@ -21,9 +21,9 @@ from redis.asyncio import Redis
 
 from store.bus import EVERYONE, BusUnavailable
 from store.embedded_redis import EmbeddedRedis
-from store.redis import MAGIC, RECEIVED_BYTES_MAX, Frame, RedisBus, packed, unpacked
+from store.redis import MAGIC, RECEIVED_BYTES_MAX, Frame, RedisBus, Senders, packed, unpacked
 from tests.faults.proxy import BOTH, Proxy
-from tests.store.buses import INTERRUPTED, RecordingCounts, RecordingListener, until_down
+from tests.store.buses import DEADLINE_S, INTERRUPTED, RecordingCounts, RecordingListener, until_down
 
 
 class Member(RecordingListener):
@@ -153,6 +153,33 @@ async def test_what_a_given_up_connection_had_sent_does_not_arrive_after_what_ca
         b.bus.send("w:1", b"newer")
         await a.until_heard(b"newer")
     assert a.heard == [b"old", b"new", b"newer"]
+
+
+def test_a_sender_that_has_connected_anew_is_forgotten_once_nothing_old_of_it_can_come() -> None:
+    senders = Senders()
+    assert senders.in_order("w:1", 1, now=0.0)
+    assert senders.in_order("w:2", 2, now=0.0)
+    assert senders.in_order("w:3", 2, now=1.0)
+    assert not senders.in_order("w:3", 1, now=2.0)
+    assert len(senders) == 2
+    senders.forget_silent(since=1.0)
+    assert len(senders) == 1
+    assert not senders.in_order("w:3", 1, now=3.0)
+    senders.forget_silent(since=4.0)
+    assert len(senders) == 0
+
+
+async def test_senders_that_come_and_go_leave_nothing_behind(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("store.redis.PROBE_EVERY_S", 0.02)
+    monkeypatch.setattr("store.redis.ANSWER_TIMEOUT_S", 0.2)
+    monkeypatch.setattr("store.redis.SILENCE_MAX_S", 0.1)
+    async with member(redis_url, cluster="gone") as a, client(redis_url) as network:
+        for sender in range(10):
+            await network.publish("plaudit:gone:w:1", packed(Frame(f"w:{sender}", 2, [b"last"])))
+        await a.until(lambda: len(a.heard) == 10)
+        async with asyncio.timeout(DEADLINE_S):
+            while len(a.bus._senders):
+                await asyncio.sleep(0.01)
 
 
 async def test_a_listener_that_fails_is_told_to_begin_anew(redis_url: str, caplog: pytest.LogCaptureFixture) -> None:
