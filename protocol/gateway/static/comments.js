@@ -255,7 +255,7 @@ export class Comments {
     if (!this.#context.session.account || (on ? now - this.#typedAt < TYPING_EVERY_MS : this.#typedAt === 0)) return;
     this.#typedAt = on ? now : 0;
     // A signal that is lost is no matter: the next key sends another.
-    this.#context.live.rpc("typing", { post: this.#post.id, on }).catch(() => null);
+    this.#context.live.rpc("typing", { post: this.#post.id, on }).catch(() => (this.#typedAt = 0));
   }
 
   // -- pages
