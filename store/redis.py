@@ -1,8 +1,9 @@
 """The bus over the pub/sub of Redis 6.2 or newer, or Valkey: one connection that listens and one that publishes.
 
 Redis keeps nothing for those who are away, says nothing of what it dropped, and counts receivers that have stopped. So
-both connections are one link: when either fails, or does not answer in time, both are given up and made anew, and the
-listener is told. A link counts as made once a probe has come back over it; after that it is probed every few seconds.
+both connections are one link: when either fails, stands still or is far behind, both are given up and made anew, and
+the listener is told. A link counts as made once a probe has come back over it; after that it is probed every few
+seconds.
 
 Channels are ``plaudit:<cluster>:<inbox>``. What is published is ``MAGIC`` and a MessagePack array: the sender's inbox,
 the number of its link, and the messages; none, to oneself, are a probe.
@@ -10,7 +11,7 @@ the number of its link, and the messages; none, to oneself, are a probe.
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Coroutine, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from itertools import takewhile
 from typing import Any, NamedTuple, NoReturn
@@ -34,7 +35,9 @@ from store.outgoing import Outgoing
 OPEN_TIMEOUT_S = 3.0
 """To connect, log in, subscribe and get a probe back."""
 ANSWER_TIMEOUT_S = 2.0
-"""A round of publishing is answered, and a probe comes back, or the link is lost."""
+"""A link on which something is under way, and nothing moves for so long, is lost."""
+BEHIND_MAX_S = 10.0
+"""A slow one is lost as well, if a round of publishing takes longer than this, or a probe to come back."""
 PROBE_EVERY_S = 5.0
 LEAVE_TIMEOUT_S = 1.0
 SILENCE_MAX_S = 86_400.0
@@ -47,7 +50,9 @@ MAGIC = b"plaudit1"
 FRAME_BYTES_MAX = 256 << 10
 """In one ``PUBLISH``, unless a single message is larger: who gets it hands on all of it in one go."""
 ROUND_BYTES_MAX = 4 << 20
-"""About what one round trip may carry: it has to arrive within ``ANSWER_TIMEOUT_S``."""
+"""About what one round trip may carry: it has to arrive within ``BEHIND_MAX_S``."""
+PIECE_BYTES = 64 << 10
+"""Written at a time: that the network has taken another one is how a slow link is told from a dead one."""
 RECEIVED_BYTES_MAX = PENDING_BYTES_MAX + 1024
 """No frame of ours is larger: a message and what packing adds."""
 REASON_CHARACTERS_MAX = 200
@@ -253,8 +258,7 @@ class RedisBus:
         while True:
             await self._some.wait()
             frames, size_bytes = self._round()
-            async with asyncio.timeout(ANSWER_TIMEOUT_S):
-                await link.publish(frames)
+            await link.publish(frames)
             self._counts.sent(self._in_flight, size_bytes)
             self._in_flight = 0
             if not self._outgoing:
@@ -273,18 +277,21 @@ class RedisBus:
 
     async def _probe(self, link: "_Link") -> NoReturn:
         """Try the link every few seconds, also when it seems alive: what is measured then is the lag under load."""
+        clock = asyncio.get_running_loop().time
         while True:
             await asyncio.sleep(PROBE_EVERY_S)
-            probed_at = await self._send_probe(link)
-            await asyncio.sleep(ANSWER_TIMEOUT_S)
-            if self._heard_at < probed_at:
-                raise TimeoutError
+            await self._send_probe(link)
+            give_up = clock() + BEHIND_MAX_S
+            while self._probed_at is not None:
+                since = clock()
+                await asyncio.sleep(ANSWER_TIMEOUT_S)
+                # What is heard before it shows that the link is slow, but not dead.
+                if self._probed_at is not None and (self._heard_at < since or clock() >= give_up):
+                    raise TimeoutError
 
-    async def _send_probe(self, link: "_Link") -> float:
-        probed_at = self._probed_at = asyncio.get_running_loop().time()
-        async with asyncio.timeout(ANSWER_TIMEOUT_S):
-            await link.publish([(self._channel(self._inbox), packed(self._frame([])))])
-        return probed_at
+    async def _send_probe(self, link: "_Link") -> None:
+        self._probed_at = asyncio.get_running_loop().time()
+        await link.publish([(self._channel(self._inbox), packed(self._frame([])))])
 
     def _frame(self, messages: list[bytes]) -> Frame:
         return Frame(self._inbox, self._link, messages)
@@ -316,12 +323,33 @@ class _Link:
                     continue
 
     async def publish(self, frames: Sequence[tuple[str, bytes]]) -> None:
-        """All in one write; returns once Redis has answered for each. How many it sent them to says nothing."""
-        async with self._one_round:
+        """All together; returns once Redis has answered for each. How many it sent them to says nothing.
+
+        Raises ``TimeoutError`` if nothing moves for ``ANSWER_TIMEOUT_S``, or it takes longer than ``BEHIND_MAX_S``.
+        """
+        async with self._one_round, _patience() as moved:
             commands = [("PUBLISH", channel, frame) for channel, frame in frames]
-            await self._publishing.send_packed_command(self._publishing.pack_commands(commands))
+            for piece in _pieces(self._publishing.pack_commands(commands)):
+                await self._publishing.send_packed_command([piece])
+                moved()
             for _ in frames:
                 await self._publishing.read_response()
+                moved()
+
+
+@asynccontextmanager
+async def _patience() -> AsyncIterator[Callable[[], None]]:
+    """Gives what is to be called whenever something has moved."""
+    clock = asyncio.get_running_loop().time
+    give_up = clock() + BEHIND_MAX_S
+    async with asyncio.timeout(ANSWER_TIMEOUT_S) as limit:
+        yield lambda: limit.reschedule(min(clock() + ANSWER_TIMEOUT_S, give_up))
+
+
+def _pieces(chunks: Iterable[bytes]) -> Iterator[bytes]:
+    for chunk in chunks:
+        for at in range(0, len(chunk), PIECE_BYTES):
+            yield chunk[at : at + PIECE_BYTES]
 
 
 @asynccontextmanager

@@ -5,6 +5,7 @@ after its caller has given up.
 """
 
 import asyncio
+import math
 from asyncio import StreamReader, StreamWriter
 from collections.abc import Iterable
 from contextlib import suppress
@@ -77,6 +78,11 @@ class Proxy:
         for direction in self._directions.values():
             direction.delay_s = seconds
 
+    def narrow(self, bytes_per_s: int) -> None:
+        """Take no more than that from now on, in each direction of each connection."""
+        for direction in self._directions.values():
+            direction.bytes_per_s = bytes_per_s
+
     def cut(self) -> None:
         """Every client finds its connection reset. The server finds out once it has done what it was sent."""
         for client in self._clients:
@@ -135,6 +141,7 @@ class Direction:
 
     def __init__(self) -> None:
         self.delay_s = 0.0
+        self.bytes_per_s = math.inf
         self.flows = asyncio.Event()
         self.flows.set()
         self.stuck = asyncio.Event()
@@ -159,6 +166,7 @@ class Direction:
             except ConnectionError:
                 data = b""
             await chunks.put((now() + self.delay_s, data))
+            await asyncio.sleep(len(data) / self.bytes_per_s)
 
     async def _arrive(self, chunks: asyncio.Queue[tuple[float, bytes]], writer: StreamWriter) -> None:
         now = asyncio.get_running_loop().time

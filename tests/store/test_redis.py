@@ -27,15 +27,16 @@ from tests.store.buses import DEADLINE_S, INTERRUPTED, RecordingCounts, Recordin
 
 
 class Member(RecordingListener):
-    def __init__(self, url: str, cluster: str = "test") -> None:
+    def __init__(self, url: str, inbox: str, cluster: str) -> None:
         super().__init__()
+        self.inbox = inbox
         self.counts = RecordingCounts()
         self.bus = RedisBus(url, self.counts, cluster=cluster)
 
 
 @asynccontextmanager
 async def member(url: str, inbox: str = "w:1", cluster: str = "test") -> AsyncIterator[Member]:
-    member = Member(url, cluster)
+    member = Member(url, inbox, cluster)
     async with member.bus.joined(inbox, member):
         yield member
 
@@ -133,6 +134,36 @@ async def test_a_silence_is_tried_by_a_probe(redis_url: str, monkeypatch: pytest
         proxy.release()
         await a.until_heard(INTERRUPTED)
     assert a.heard == [INTERRUPTED]
+
+
+async def test_a_slow_link_that_still_moves_is_kept(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("store.redis.PROBE_EVERY_S", 0.05)
+    monkeypatch.setattr("store.redis.ANSWER_TIMEOUT_S", 0.4)
+    async with Proxy(redis_url) as proxy, member(proxy.url, uuid4().hex) as a:
+        proxy.narrow(4 << 20)
+        # A round of 4 MiB takes a second, and comes back as slowly.
+        for _ in range(16):
+            a.bus.send(a.inbox, bytes(256 << 10))
+        await a.until(lambda: len(a.heard) >= 16)
+        while a.bus.down() is None and len(a.counts.lags_s) < 3:
+            await asyncio.sleep(0.01)
+        assert a.bus.down() is None
+        assert max(a.counts.lags_s) > 0.4
+    assert INTERRUPTED not in a.heard
+    assert a.counts.messages_dropped == 0
+
+
+async def test_a_slow_link_is_given_up_once_it_is_too_far_behind(
+    redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("store.redis.BEHIND_MAX_S", 0.8)
+    monkeypatch.setattr("store.redis.ANSWER_TIMEOUT_S", 0.4)
+    async with Proxy(redis_url) as proxy, member(proxy.url, uuid4().hex) as a:
+        proxy.narrow(1 << 20)
+        for _ in range(16):
+            a.bus.send(a.inbox, bytes(256 << 10))
+        assert "does not answer" in await until_down(a.bus)
+        assert a.counts.messages_dropped == 16
 
 
 async def test_what_a_given_up_connection_had_sent_does_not_arrive_after_what_came_later(redis_url: str) -> None:
