@@ -139,6 +139,8 @@ class Relays:
         self._followed: dict[str, Followed] = {}
         self._changed: set[str] = set()
         self._relays: dict[tuple[bytes, str], Relay] = {}
+        self._beginning: dict[tuple[bytes, str], Interest] = {}
+        """The latest interest of those whose relay waits for the actor."""
         self._tick: asyncio.TimerHandle | None = None
         self._tasks = Tasks()
         peers.handle(Watch, self._watch)
@@ -362,32 +364,44 @@ class Relays:
             self._peers.send(process, NotWatched(elsewhere))
 
     def _begin(self, process: bytes, interest: Interest) -> None:
-        """Subscribe the other worker between two commands, so that its position and what follows are one step."""
+        """Subscribe the other worker between two commands, so that its position and what follows are one step.
 
-        def register(answer: Any) -> None:
-            activation = self._find(interest.key)
-            if isinstance(answer, DomainError) or activation is None or activation.actor is None:
-                self._peers.send(process, NotWatched([interest.key]))
-                return
-            before = self._relays.get((process, interest.key))
-            if before is not None:
-                before.close()
-            key = interest.key
-            stream = self._hub.open(key, self._epoch(key), answer, activation.durable, activation.actor.views())
-            offset = answer if interest.offset is None else min(interest.offset, answer)
-            position = offset if stream.after(offset) is not None else answer
-            sink = RelaySink(process, self._form, self._peers)
-            relay = Relay(self._hub, stream, sink, position, interest.watchers, partial(self._confirm, sent=False))
-            relay.renewed_at = self._env.monotonic()
-            self._relays[process, key] = relay
-            self._hub.add(relay)
-            self._confirm(relay, sent=False)
-            relay.start()
-
+        An interest that is repeated meanwhile takes the place of the one before.
+        """
+        which = process, interest.key
+        waits = which in self._beginning
+        self._beginning[which] = interest
+        if waits:
+            return
         try:
-            self._submit(interest.key, ReadHead(), SYSTEM, None, register)
-        except DomainError:
-            self._peers.send(process, NotWatched([interest.key]))
+            self._submit(interest.key, ReadHead(), SYSTEM, None, partial(self._begun, which))
+        except DomainError as error:
+            self._begun(which, error)
+
+    def _begun(self, which: tuple[bytes, str], answer: Any) -> None:
+        """The actor says where its stream stands, or why it cannot."""
+        interest = self._beginning.pop(which, None)
+        if interest is None:
+            # It was taken back.
+            return
+        process, key = which
+        activation = self._find(key)
+        if isinstance(answer, DomainError) or activation is None or activation.actor is None:
+            self._peers.send(process, NotWatched([key]))
+            return
+        before = self._relays.get(which)
+        if before is not None:
+            before.close()
+        stream = self._hub.open(key, self._epoch(key), answer, activation.durable, activation.actor.views())
+        offset = answer if interest.offset is None else min(interest.offset, answer)
+        position = offset if stream.after(offset) is not None else answer
+        sink = RelaySink(process, self._form, self._peers)
+        relay = Relay(self._hub, stream, sink, position, interest.watchers, partial(self._confirm, sent=False))
+        relay.renewed_at = self._env.monotonic()
+        self._relays[which] = relay
+        self._hub.add(relay)
+        self._confirm(relay, sent=False)
+        relay.start()
 
     def _confirm(self, relay: Relay, *, sent: bool) -> None:
         counters = relay.stream.counters()
@@ -401,6 +415,7 @@ class Relays:
             self._close(process, key)
 
     def _close(self, process: bytes, key: str) -> None:
+        self._beginning.pop((process, key), None)
         relay = self._relays.pop((process, key), None)
         if relay is not None:
             relay.close()

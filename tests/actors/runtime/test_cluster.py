@@ -4,13 +4,15 @@ import asyncio
 
 import pytest
 
+from actors.actor import ReadHead
 from actors.keys import SLOTS, post_key
+from actors.runtime.activation import Activation
 from protocol.commands import CreateComment, ReadPost, Typing
 from protocol.cursor import Cursor
 from protocol.delivery import Attached
 from protocol.errors import Unavailable
 from protocol.views import PostView
-from store.memory import RequestLost
+from store.memory import Held, RequestLost
 from tests.actors.runtime.cluster_rig import Cluster, Member, ask, cluster, make_posts
 from tests.actors.runtime.rig import BOB, CID, say
 from tests.actors.runtime.sinks import RecordingSink
@@ -23,6 +25,12 @@ async def attach(member: Member, post: int, since: Cursor | None = None) -> tupl
     attached = await member.node.attach(post_key(post), sink, since)
     sink.take(attached)
     return sink, attached
+
+
+def resident(member: Member, post: int) -> Activation:
+    activation = member.node._registry.find(post_key(post))
+    assert activation is not None
+    return activation
 
 
 async def write(through: Member, bodies: range, post: int) -> None:
@@ -255,6 +263,42 @@ async def test_publications_that_are_lost_in_silence_are_noticed_and_sent_again(
         running.broker.route = lambda sender, receiver, inbox, messages: (0.0,)
         await heads_are(sink, range(attached.offset + 1, attached.offset + 6))
         assert other.figure("plaudit_gaps_total") > 0
+
+
+async def test_an_interest_that_is_repeated_while_the_actor_loads_is_answered_once() -> None:
+    async with cluster(2) as running:
+        await make_posts(running.members[0], POSTS)
+        owner, other = await remote_to(running, 100)
+        sink, attached = await attach(other, 100)
+        registry, loading = owner.node._registry, asyncio.Event()
+        running.store.faults.append(Held("load_post", loading))
+        registry.drop(resident(owner, 100), "test")
+        for _ in range(4):
+            running.broker.cut(other.name)
+            running.broker.heal(other.name)
+            await asyncio.sleep(0.1)
+        interests = [each for each in resident(owner, 100).mailbox if isinstance(each.command, ReadHead)]
+        assert len(interests) == 1
+        loading.set()
+        await write(owner, range(5), 100)
+        await heads_are(sink, range(attached.offset + 1, attached.offset + 6))
+
+
+async def test_an_interest_that_is_taken_back_while_the_actor_loads_is_not_answered() -> None:
+    async with cluster(2) as running:
+        await make_posts(running.members[0], POSTS)
+        owner, other = await remote_to(running, 100)
+        _, attached = await attach(other, 100)
+        loading = asyncio.Event()
+        running.store.faults.append(Held("load_post", loading))
+        owner.node._registry.drop(resident(owner, 100), "test")
+        other.node._relays.resume_all()
+        await asyncio.sleep(0.1)
+        attached.subscription.close()
+        await asyncio.sleep(1)
+        loading.set()
+        await asyncio.sleep(1)
+        assert owner.figure("plaudit_streams") == 0
 
 
 async def test_a_stream_that_nobody_watches_any_more_is_not_relayed() -> None:
