@@ -18,6 +18,7 @@ import logging
 import os
 import platform
 import random
+import resource
 import secrets
 import signal
 import socket
@@ -25,13 +26,12 @@ import sys
 import time
 from asyncio.subprocess import Process
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, closing, contextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, closing, contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple, TypeVar
 
-import aiofastnet
 import msgspec
 import uvloop
 from aiohttp import web
@@ -52,6 +52,7 @@ from protocol import requests, text
 from protocol.accounts import AccountView, EditAccount, ReadAccount
 from protocol.commands import Person
 from protocol.errors import DomainError
+from protocol.gateway.accepting import Acceptor, Census
 from protocol.gateway.app import make_app
 from protocol.gateway.importing import import_wordpress, progress_bar, report_table, survey
 from protocol.gateway.options import SettingsError
@@ -186,8 +187,9 @@ async def listening(
     settings: GatewaySettings,
     *,
     leave: Callable[[], Awaitable[None]],
+    census: Census | None,
 ) -> AsyncIterator[None]:
-    """The gateway on its socket.
+    """The gateway on its socket, which others may share that take part in ``census``.
 
     On leaving nothing new is let in; then ``leave`` is called, while all who are there are still served; then what is
     under way has a second to finish.
@@ -196,19 +198,21 @@ async def listening(
     await runner.setup()
     assert runner.server is not None
     try:
-        loop = asyncio.get_running_loop()
-        server = await aiofastnet.create_server(loop, runner.server, sock=listener, backlog=BACKLOG)
+        acceptor = Acceptor(listener, runner.server, census)
+        acceptor.start()
         try:
             yield
         finally:
-            server.close()
+            acceptor.stop()
             await leave()
     finally:
         await runner.cleanup()
 
 
 @asynccontextmanager
-async def open_worker(settings: Settings, store: Store, listener: socket.socket, *, label: str) -> AsyncIterator[Node]:
+async def open_worker(
+    settings: Settings, store: Store, listener: socket.socket, *, label: str, census: Census | None = None
+) -> AsyncIterator[Node]:
     """All that one worker is: its actors, and the gateway before them."""
     registry = CollectorRegistry()
     async with open_node(settings, store, registry, label=label, redis_url=settings.server.redis_url) as node:
@@ -231,7 +235,7 @@ async def open_worker(settings: Settings, store: Store, listener: socket.socket,
             ),
             version=VERSION,
         )
-        async with listening(app, listener, gateway, leave=node.hand_over):
+        async with listening(app, listener, gateway, leave=node.hand_over, census=census):
             yield node
 
 
@@ -267,7 +271,8 @@ async def serve_with_workers(settings: Settings, listener: socket.socket, databa
             redis = await stack.enter_async_context(EmbeddedRedis(server.data_dir))
             server = replace(server, redis_url=redis.url)
             ended.append(redis.ended)
-        told = Assignment(replace(settings, server=server), mine, listener.fileno())
+        counts = stack.enter_context(Census.file(server.workers))
+        told = Assignment(replace(settings, server=server), mine, listener.fileno(), counts)
         parent = Parent(server.workers, Workers(told, label, database.store))
         asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, parent.restart)
         await stack.enter_async_context(parent.running())
@@ -296,6 +301,8 @@ class Assignment(Struct, frozen=True):
     agreed: dict[str, str]
     listener: int
     """The file descriptor of the listening socket, which it has from its parent."""
+    counts: int
+    """The file descriptor of the workers' ``Census``."""
     number: int = 0
     label: str = ""
 
@@ -313,7 +320,7 @@ class Workers:
         return await asyncio.create_subprocess_exec(
             *(sys.executable, __file__, WORKER, str(place.number)),
             stdin=channel,
-            pass_fds=[self._told.listener],
+            pass_fds=[self._told.listener, self._told.counts],
             # Ctrl-C in a terminal goes to its whole foreground group, but it is the parent who ends the workers.
             start_new_session=True,
             # One that hangs does not see its channel end.
@@ -344,10 +351,12 @@ async def work() -> int:
     configure_log(told.settings.server, f"[{told.number}] {LOG_FORMAT}")
     url = told.settings.server.database_url
     assert url is not None
+    listener = socket.socket(fileno=told.listener)
+    census = Census(told.counts, told.settings.server.workers, me=told.number)
     try:
         async with (
             open_postgres(url) as store,
-            open_worker(told.settings, store, socket.socket(fileno=told.listener), label=told.label) as node,
+            open_worker(told.settings, store, listener, label=told.label, census=census) as node,
         ):
             await agree(store, told.agreed)
             leash.look = node.look
@@ -541,6 +550,13 @@ async def until_signalled(work: Coroutine[Any, Any, T]) -> T:
     return await work
 
 
+def raise_file_limit() -> None:
+    """A connection takes a descriptor, and a process may have 1,024 by default: let it have as many as it can get."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with suppress(ValueError, OSError):  # Some systems say that there is no limit, and have one.
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+
+
 def run(work: Coroutine[Any, Any, T]) -> T:
     gc.freeze()
     gc.set_threshold(*GARBAGE_THRESHOLDS)
@@ -564,6 +580,7 @@ def main(argv: Sequence[str], environ: Mapping[str, str]) -> int:
     except KeyboardInterrupt:
         return 130
     configure_log(settings.server, LOG_FORMAT)
+    raise_file_limit()
     try:
         run(WORKS[arguments.command](settings, arguments))
     except asyncio.CancelledError:

@@ -37,7 +37,7 @@ OURS = ("actors", "protocol", "store", "settings", "server", "tests")
 ONLY = {
     "aiohttp": ("protocol.gateway", "server"),
     "aiohttp_sse": ("protocol.gateway",),
-    "aiofastnet": ("server",),
+    "aiofastnet": ("protocol.gateway.accepting",),
     "uvloop": ("server",),
     "argparse": ("protocol.gateway.options", "settings", "server"),
     "asyncpg": ("store.postgres",),

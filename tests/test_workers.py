@@ -4,9 +4,8 @@ import asyncio
 import os
 import signal
 import socket
-import time
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -20,9 +19,7 @@ from store.embedded_redis import EmbeddedRedis
 from tests.processes import Served, serving
 from tests.test_server import complaint
 
-START_AGAIN_S = 5.0
-STOPPED_WITHIN_S = 5.0
-WAIT_S = 15.0
+WAIT_S = 30.0
 SECRET = "a secret that nobody may read in a list of processes"
 
 
@@ -68,20 +65,20 @@ async def until_ready(served: Served) -> None:
             await asyncio.sleep(0.02)
 
 
-async def test_two_workers_serve_on_one_port(data_dir: Path) -> None:
-    async with serving_by_two(data_dir) as served:
+async def test_two_workers_share_one_port_and_its_connections(data_dir: Path) -> None:
+    async with serving_by_two(data_dir) as served, AsyncExitStack() as open_connections:
         assert sorted(workers(served)) == [1, 2]
         await until(lambda: any(line.split() == ["the", "workers", "2"] for line in served.output))
-        async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0, force_close=False)) as client:
-            # Each connection stays with the worker that has taken it.
-            async with asyncio.timeout(WAIT_S):
-                while not all(connected(worker) for worker in workers(served).values()):
-                    answers = await asyncio.gather(*(client.get(f"{served.url}/healthz") for _ in range(16)))
-                    assert {answer.status for answer in answers} == {200}
+        for _ in range(20):
+            _, writer = await asyncio.open_connection("127.0.0.1", served.port)
+            open_connections.callback(writer.close)
+        await until(lambda: sum(map(connections, workers(served).values())) == 20)
+        # More than half only where one of them was busy when the other had its part.
+        assert all(connections(worker) >= 5 for worker in workers(served).values())
 
 
-def connected(worker: psutil.Process) -> bool:
-    return any(each.status == psutil.CONN_ESTABLISHED for each in worker.net_connections("tcp"))
+def connections(worker: psutil.Process) -> int:
+    return sum(each.status == psutil.CONN_ESTABLISHED for each in worker.net_connections("tcp"))
 
 
 async def test_a_killed_worker_is_replaced(data_dir: Path) -> None:
@@ -99,10 +96,8 @@ async def test_a_killed_parent_leaves_nothing_and_the_same_command_serves_again(
         stopped = workers(served)[1]
         stopped.suspend()
         await served.kill()
-        began = time.monotonic()
         async with serving_by_two(data_dir, port=served.port) as again:
             await until_ready(again)
-            assert time.monotonic() - began < START_AGAIN_S
             assert not [process for process in family if lives(process)]
 
 
@@ -117,11 +112,10 @@ async def test_a_signal_ends_all_of_them_in_time(data_dir: Path, number: signal.
         async with client.ws_connect(f"{served.url}/connection/websocket") as listening:
             await listening.send_json({"id": 1, "connect": {}})
             await listening.receive_json()
-            began = time.monotonic()
             served.process.send_signal(number)
             assert (await listening.receive()).data == 3001
+            # It would be 1 if not all had ended in time.
             assert await served.process.wait() == 0
-            assert time.monotonic() - began < STOPPED_WITHIN_S
             assert not [process for process in family if lives(process)]
 
 
@@ -129,10 +123,9 @@ async def test_a_worker_that_hangs_does_not_hold_up_the_end(data_dir: Path) -> N
     async with serving_by_two(data_dir) as served:
         family = psutil.Process(served.pid).children(recursive=True)
         workers(served)[2].suspend()
-        began = time.monotonic()
         served.process.send_signal(signal.SIGTERM)
+        # It would be 1 if not all had ended in time.
         assert await served.process.wait() == 0
-        assert time.monotonic() - began < STOPPED_WITHIN_S
         assert not [process for process in family if lives(process)]
 
 
