@@ -5,7 +5,7 @@ of that form; a ``Sink`` writes the same bytes object to one socket.
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from protocol.commands import Person
 from protocol.cursor import Cursor
@@ -47,11 +47,25 @@ class Sink(Protocol):
         ...
 
 
+PRESENT_LISTED_MAX: Final = 100
+"""If more connections are subscribed to a stream, on all workers, they are counted, and not listed."""
+
+
 class Present(NamedTuple):
     """One connection that is subscribed to a stream."""
 
     client: str
     by: Person
+
+
+class Presence(NamedTuple):
+    """All connections that are subscribed to a stream."""
+
+    clients: int
+    users: int
+    """The people with an account among them, each once."""
+    listed: Sequence[Present]
+    """All of them, or nobody if there are more than ``PRESENT_LISTED_MAX``."""
 
 
 class Subscription(Protocol):

@@ -20,7 +20,7 @@ from protocol.buckets import TokenBucket
 from protocol.commands import Person, PostCommand
 from protocol.cursor import Cursor
 from protocol.decode import decode_command
-from protocol.delivery import Attached, Published
+from protocol.delivery import PRESENT_LISTED_MAX, Attached, Presence, Published
 from protocol.errors import (
     BAD_REQUEST,
     EXPIRED,
@@ -34,7 +34,6 @@ from protocol.errors import (
 from protocol.text import decimal_id
 
 # Joined into one list; above it a client is to count instead.
-PRESENCE_CLIENTS_MAX: Final = 100
 HISTORY_PAGE_MAX: Final = 500
 
 
@@ -389,16 +388,15 @@ def answer(id: int, outcome: object) -> bytes:
     return wire.encode_reply(wire.Reply(id, rpc=wire.RpcResult(data)))
 
 
-def present(request: ListPresence, clients: Sequence[tuple[str, Person]]) -> bytes:
-    """The reply to ``ListPresence``; a list of more than 100 is not given."""
+def present(request: ListPresence, presence: Presence) -> bytes:
+    """The reply to ``ListPresence``; a list of more than ``PRESENT_LISTED_MAX`` is not given."""
     if request.count_only:
-        users = len({person.id for _, person in clients if person.id})
-        stats = wire.PresenceStatsResult(num_clients=len(clients), num_users=users)
+        stats = wire.PresenceStatsResult(num_clients=presence.clients, num_users=presence.users)
         return wire.encode_reply(wire.Reply(request.id, presence_stats=stats))
-    if len(clients) > PRESENCE_CLIENTS_MAX:
-        crowd = Refused("not_available", f"more than {PRESENCE_CLIENTS_MAX} clients: ask for presence_stats")
+    if presence.clients > PRESENT_LISTED_MAX:
+        crowd = Refused("not_available", f"more than {PRESENT_LISTED_MAX} clients: ask for presence_stats")
         return error_reply(request.id, crowd)
-    listed = {client: _client_info(client, person) for client, person in clients}
+    listed = {client: _client_info(client, person) for client, person in presence.listed}
     return wire.encode_reply(wire.Reply(request.id, presence=wire.PresenceResult(listed)))
 
 

@@ -7,8 +7,6 @@ from contextlib import asynccontextmanager, suppress
 from functools import partial
 from typing import Any, Literal
 
-import msgspec
-
 from actors.actor import SYSTEM, RingAlarm
 from actors.encoding import Encoder
 from actors.keys import slot_of
@@ -26,6 +24,7 @@ from actors.runtime.outbox import Outbox, encode_message
 from actors.runtime.ownership import Ownership
 from actors.runtime.past import Past
 from actors.runtime.peers import Peers
+from actors.runtime.presence import encode_here, together
 from actors.runtime.registry import Registry
 from actors.runtime.relays import Relays
 from actors.runtime.router import Router
@@ -33,7 +32,7 @@ from actors.runtime.streams import Streams, resolve
 from actors.runtime.tasks import Tasks
 from protocol.cluster import Worker
 from protocol.commands import Command, Person, Typing
-from protocol.delivery import Present
+from protocol.delivery import Presence
 from protocol.errors import DomainError, Unavailable
 from store.base import Author, Store, StoreUnavailable
 from store.bus import Bus
@@ -244,10 +243,9 @@ class Node:
         self.submit(key, command, by, op, partial(resolve, future))
         return await future
 
-    async def presence(self, key: str) -> list[Present]:
+    async def presence(self, key: str) -> Presence:
         """See ``Backend.presence``."""
-        answers = await self.gather(PRESENCE, key.encode())
-        return [present for answer in answers for present in msgspec.msgpack.decode(answer, type=list[Present])]
+        return together(await self.gather(PRESENCE, key.encode()))
 
     # -- inside
 
@@ -266,7 +264,7 @@ class Node:
         return await self.ask(key, command, SYSTEM)
 
     def _present_here(self, data: bytes) -> bytes:
-        return msgspec.msgpack.encode(self._streams.present(data.decode()))
+        return encode_here(self._streams.sinks(data.decode()))
 
     def _stream_epoch(self, key: str) -> str:
         return f"{self._epoch}:{key}"

@@ -19,7 +19,7 @@ from actors.runtime.relays import Moved, Relay, Relays
 from actors.runtime.stream import Stream, StreamSubscription
 from protocol.commands import Person, Typing
 from protocol.cursor import Cursor
-from protocol.delivery import Attached, Changed, Present, Published, Sink
+from protocol.delivery import Attached, Changed, Published, Sink
 from protocol.errors import DomainError, Refused, Unavailable
 from protocol.views import Ack
 from store.base import StoreUnavailable
@@ -145,12 +145,11 @@ class Streams:
             raise Unavailable() from None
         return Changed(items, Cursor(epoch, through), True, False, json.encode(counters))
 
-    def present(self, key: str) -> list[Present]:
+    def sinks(self, key: str) -> list[Sink]:
         """Who is subscribed on this worker."""
         stream = self._hub.stream(key)
         subscriptions = () if stream is None else stream.subscriptions
-        sinks = [subscription.sink for subscription in subscriptions if not isinstance(subscription, Relay)]
-        return [Present(sink.client, sink.by) for sink in sinks]
+        return [subscription.sink for subscription in subscriptions if not isinstance(subscription, Relay)]
 
     def typing(self, key: str, command: Typing, by: Person, reply: Reply) -> None:
         """Whoever may read the post, which is here, and has a name, is shown as typing."""

@@ -6,7 +6,7 @@ from typing import Any, Literal, Protocol
 from protocol.cluster import ActorLoad, Leases, Worker
 from protocol.commands import Command, Person
 from protocol.cursor import Cursor
-from protocol.delivery import Attached, Changed, Present, Sink
+from protocol.delivery import Attached, Changed, Presence, Sink
 from protocol.errors import DomainError
 from protocol.views import Author, PostView
 
@@ -44,7 +44,7 @@ class Backend(Protocol):
         """At most ``limit`` publications since a cursor. Raises ``DomainError``."""
         ...
 
-    async def presence(self, key: str) -> list[Present]:
+    async def presence(self, key: str) -> Presence:
         """Who is subscribed, over all workers; of those that do not answer within a second, nobody."""
         ...
 

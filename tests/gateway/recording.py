@@ -9,7 +9,7 @@ import msgspec
 from protocol.cluster import ActorLoad, Lease, Leases, Worker
 from protocol.commands import Command, CreateComment, Person
 from protocol.cursor import Cursor
-from protocol.delivery import Attached, Changed, Present, Published, Sink
+from protocol.delivery import Attached, Changed, Presence, Present, Published, Sink
 from protocol.errors import DomainError, Refused, Unavailable
 from protocol.gateway.backend import Answer
 from protocol.gateway.identity import Identity, Visitor
@@ -117,7 +117,7 @@ class RecordingBackend:
         """A list keeps the answers back."""
         self.page = page
         self.streams: dict[str, RecordingStream] = {}
-        self.presences: list[asyncio.Future[list[Present]]] | None = None
+        self.presences: list[asyncio.Future[Presence]] | None = None
         """A list has each question about presence wait for an answer of its own."""
 
     def stream(self, key: str) -> RecordingStream:
@@ -156,15 +156,16 @@ class RecordingBackend:
         after = since.offset + len(page)
         return Changed(page, Cursor(stream.epoch, after), True, after < stream.head, None)
 
-    async def presence(self, key: str) -> list[Present]:
+    async def presence(self, key: str) -> Presence:
         if self.presences is not None:
             self.presences.append(asyncio.get_running_loop().create_future())
             return await self.presences[-1]
-        return [
+        listed = [
             Present(each.sink.client, each.sink.by)
             for backend in (self, *self.neighbours.others(self))
             for each in backend.stream(key).subscriptions
         ]
+        return Presence(len(listed), len({each.by.id for each in listed} - {0}), listed)
 
     def tell(self, subject: str, data: bytes) -> None:
         for other in self.neighbours.others(self):

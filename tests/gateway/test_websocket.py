@@ -12,7 +12,7 @@ import pytest
 from aiohttp import WSMsgType
 
 from protocol.commands import CreateComment, Person
-from protocol.delivery import Present
+from protocol.delivery import Presence
 from protocol.errors import Refused, Unavailable
 from protocol.gateway.identity import Identity
 from protocol.gateway.settings import Rate
@@ -93,7 +93,7 @@ async def test_subscriptions_sent_along_with_the_token_wait_for_who_it_is() -> N
         conversation = Conversation(socket)
         assert "connect" in await conversation.next()
         assert "subscribe" in await conversation.next()
-        assert (await site.backend.presence("post:1"))[0].by.handle == "ada"
+        assert (await site.backend.presence("post:1")).listed[0].by.handle == "ada"
 
 
 @pytest.mark.parametrize(
@@ -379,7 +379,7 @@ async def test_a_client_that_wants_no_gap_is_refused_instead() -> None:
         position = {"channel": "post:1", "recover": True, "epoch": "other", "offset": 3, "flag": 2}
         await say(socket, {"id": 2, "subscribe": position})
         assert (await conversation.next())["error"]["code"] == 112
-        assert not await site.backend.presence("post:1")
+        assert (await site.backend.presence("post:1")).clients == 0
         await say(socket, {"id": 3, "subscribe": {"channel": "post:1"}})
         assert "subscribe" in await conversation.next()
 
@@ -411,7 +411,7 @@ async def test_unsubscribing_at_once_leaves_nothing_subscribed() -> None:
         channel = {"channel": "post:1"}
         await say(socket, {"id": 2, "subscribe": channel}, {"id": 3, "unsubscribe": channel})
         assert [(await conversation.next())["id"], (await conversation.next())["id"]] == [2, 3]
-        assert not await site.backend.presence("post:1")
+        assert (await site.backend.presence("post:1")).clients == 0
 
 
 async def test_a_connection_has_only_so_many_subscriptions() -> None:
@@ -432,8 +432,8 @@ async def test_presence_lists_few_and_counts_many() -> None:
             "c1": {"user": "7", "client": "c1", "conn_info": {"handle": "ada", "name": "Ada"}},
             "c2": {"user": "", "client": "c2"},
         }
-        crowd = await site.backend.presence("post:1") * 51
-        questions: list[asyncio.Future[list[Present]]] = []
+        crowd = Presence(102, 1, [])
+        questions: list[asyncio.Future[Presence]] = []
         site.backend.presences = questions
         await say(
             socket,

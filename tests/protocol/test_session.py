@@ -9,7 +9,7 @@ from msgspec import Raw
 from protocol import session as conversation
 from protocol.commands import ANONYMOUS, CreateComment, Person
 from protocol.cursor import Cursor
-from protocol.delivery import Attached, Published, Subscription
+from protocol.delivery import Attached, Presence, Present, Published, Subscription
 from protocol.errors import DomainError, Refused, Unavailable
 from protocol.session import (
     Action,
@@ -258,9 +258,9 @@ def test_only_a_subscriber_sees_who_is_there_and_what_was() -> None:
 
 def test_presence_lists_at_most_a_hundred() -> None:
     ask, count = ListPresence(2, "post:1", count_only=False), ListPresence(2, "post:1", count_only=True)
-    crowd = [(f"c{n}", BOB) for n in range(100)]
-    assert len(said(conversation.present(ask, crowd))["presence"]["presence"]) == 100
-    crowd.append(("last", ANONYMOUS))
+    few = Presence(100, 1, [Present(f"c{n}", BOB) for n in range(100)])
+    assert len(said(conversation.present(ask, few))["presence"]["presence"]) == 100
+    crowd = Presence(101, 1, [])
     assert said(conversation.present(ask, crowd))["error"]["code"] == 108
     assert said(conversation.present(count, crowd))["presence_stats"] == {"num_clients": 101, "num_users": 1}
 

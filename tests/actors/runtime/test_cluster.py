@@ -211,8 +211,9 @@ async def test_watchers_and_who_is_present_are_those_of_all_members() -> None:
         await asyncio.sleep(2)
         for member, sink in zip(running.members, sinks, strict=True):
             assert sink.of_type("counters")[-1]["counters"]["watchers"] == 3
-            present = await member.node.presence(post_key(100))
-            assert {each.client for each in present} == {"client 0", "client 1", "client 2"}
+            presence = await member.node.presence(post_key(100))
+            assert (presence.clients, presence.users) == (3, 2)
+            assert {each.client for each in presence.listed} == {"client 0", "client 1", "client 2"}
 
 
 async def test_a_cursor_of_one_member_is_resumed_at_another() -> None:

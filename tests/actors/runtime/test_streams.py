@@ -18,7 +18,7 @@ from actors.runtime.past import PAGE_ROWS
 from actors.runtime.stream import RING_COUNT_MAX
 from protocol.commands import ANONYMOUS, CreatePost, DeletePost, EditPost, React, Typing, View
 from protocol.cursor import Cursor, parse_cursor
-from protocol.delivery import Attached, Present
+from protocol.delivery import Attached, Presence, Present
 from protocol.errors import Refused, Unavailable
 from store.memory import ReplyLost, RequestLost
 from tests.actors.runtime.rig import ANN, BOB, CID, POST, Rig, delete, edit, react, say
@@ -249,7 +249,7 @@ async def test_a_subscription_that_is_cancelled_leaves_nothing_behind(rig: Rig) 
         await asyncio.gather(attaching, return_exceptions=True)
         go.set()
         await rig.page()
-        assert await rig.node.presence(KEY) == []
+        assert await rig.node.presence(KEY) == Presence(0, 0, [])
 
 
 async def test_a_resume_that_the_store_fails_leaves_nothing_behind(rig: Rig) -> None:
@@ -258,7 +258,7 @@ async def test_a_resume_that_the_store_fails_leaves_nothing_behind(rig: Rig) -> 
     with pytest.raises(Unavailable):
         await rig.node.attach(KEY, RecordingSink(), Cursor(EPOCH, 0))
 
-    assert await rig.node.presence(KEY) == []
+    assert await rig.node.presence(KEY) == Presence(0, 0, [])
 
 
 async def test_a_closed_subscription_gets_nothing_more(rig: Rig) -> None:
@@ -276,7 +276,7 @@ async def test_a_closed_subscription_gets_nothing_more(rig: Rig) -> None:
 
     assert sink.offsets() == unstarted.offsets() == []
     assert other.offsets() == list(range(2, 12))
-    assert await rig.node.presence(KEY) == [Present(other.client, other.by)]
+    assert await rig.node.presence(KEY) == Presence(1, 1, [Present(other.client, other.by)])
 
 
 async def test_who_may_not_read_a_post_may_not_subscribe(rig: Rig) -> None:
