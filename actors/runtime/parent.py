@@ -31,7 +31,7 @@ SETTLED_S = 1.0
 """A worker that dies sooner than this after it was ready is replaced ever more slowly."""
 BACKOFF_MIN_S = 0.1
 BACKOFF_MAX_S = 5.0
-STOP_TIMEOUT_S = 4.0
+STOP_TIMEOUT_S = 3.0
 """For so long workers may hand over what they have; then they are killed."""
 
 
