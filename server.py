@@ -371,7 +371,7 @@ async def work() -> int:
 def announce(settings: Settings, listener: socket.socket) -> None:
     url = settings.gateway.public_url or local_url(*listener.getsockname()[:2])
     data = settings.server.data_dir.absolute() if settings.server.database_url is None else "the configured database"
-    console = Console(highlight=False, soft_wrap=True)
+    console = Terminal(highlight=False, soft_wrap=True)
     console.print(f"[bold]Plaudit {VERSION}[/] is ready; Ctrl-C ends it.", markup=True)
     console.print(f"  the blog             {url.rstrip('/')}/")
     console.print(f"  the API reference    {url.rstrip('/')}/docs")
@@ -383,6 +383,13 @@ def announce(settings: Settings, listener: socket.socket) -> None:
 # -- commands
 
 
+class Terminal(Console):
+    """Where it prints to; ``BrokenPipeError`` says that nobody reads there any more, as it does for ``print``."""
+
+    def on_broken_pipe(self) -> None:
+        raise BrokenPipeError
+
+
 def local_url(host: str, port: int) -> str:
     """Where a server that listens there is reached from this machine."""
     # Nobody can open the address that stands for all.
@@ -391,7 +398,7 @@ def local_url(host: str, port: int) -> str:
 
 
 async def import_posts(settings: Settings, arguments: argparse.Namespace) -> None:
-    console = Console(highlight=False)
+    console = Terminal(highlight=False)
     try:
         found = survey(arguments.file)
     except BrokenExport as error:
@@ -460,7 +467,7 @@ async def show_cluster(settings: Settings, arguments: argparse.Namespace) -> Non
         print(msgspec.json.format(msgspec.json.encode(view)).decode())
     else:
         # What is no terminal has no width.
-        Console(highlight=False, markup=False, width=None if sys.stdout.isatty() else 120).print(overview(view))
+        Terminal(highlight=False, markup=False, width=None if sys.stdout.isatty() else 120).print(overview(view))
 
 
 async def secret_of_database(settings: ServerSettings) -> bytes:
@@ -583,8 +590,11 @@ def main(argv: Sequence[str], environ: Mapping[str, str]) -> int:
     raise_file_limit()
     try:
         run(WORKS[arguments.command](settings, arguments))
+        sys.stdout.flush()
     except asyncio.CancelledError:
         return 0 if arguments.command is None else 130
+    except BrokenPipeError:
+        return unread()
     except COMPLAINTS as error:
         return complain(error)
     return 0
@@ -612,6 +622,13 @@ def one_line(reason: object) -> str:
     if isinstance(reason, OwnedByAnother):
         return "another Plaudit serves this database"
     return " ".join(str(reason).split())
+
+
+def unread() -> int:
+    """The status of what SIGPIPE ends: whoever read what is printed has seen enough."""
+    # The interpreter would find that what is left cannot be written, and say so.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 128 + signal.SIGPIPE
 
 
 def complain(reason: object) -> int:

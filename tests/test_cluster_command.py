@@ -1,6 +1,8 @@
 """``server.py cluster``: what it says of a server that runs, and of one that does not."""
 
 import asyncio
+import os
+import signal
 import sys
 from asyncio.subprocess import PIPE
 from pathlib import Path
@@ -23,6 +25,20 @@ async def cluster(*arguments: str) -> tuple[int | None, str, str]:
     )  # fmt: skip
     said, complained = await process.communicate()
     return process.returncode, said.decode(), complained.decode()
+
+
+async def unread(*arguments: str) -> tuple[int | None, str]:
+    """The status of the command, and what it complained of, when nobody reads what it says."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    try:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "server.py", "cluster", *arguments, cwd=ROOT, stdout=writer, stderr=PIPE,
+        )  # fmt: skip
+    finally:
+        os.close(writer)
+    _, complained = await process.communicate()
+    return process.returncode, complained.decode()
 
 
 async def complaint(*arguments: str) -> str:
@@ -75,6 +91,14 @@ async def test_the_command_shows_every_worker_and_the_bus_between_them() -> None
             async with aiohttp.ClientSession() as client, client.get(f"{served.url}/metrics") as response:
                 figures = await response.text()
             assert all(f'plaudit_slots{{worker="{worker.label}"}}' in figures for worker in view.workers)
+
+
+async def test_the_command_ends_quietly_when_nobody_reads_it_any_more() -> None:
+    with TemporaryDirectory(prefix="pl-") as directory:
+        options = ("--data-dir", f"{directory}/data", "--secret", SECRET)
+        async with serving("server.py", "--port", "0", *options) as served:
+            for form in ((), ("--json",)):
+                assert await unread("--url", served.url, *options, *form) == (128 + signal.SIGPIPE, "")
 
 
 async def test_with_a_secret_of_its_own_the_command_needs_no_database() -> None:
