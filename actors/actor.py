@@ -11,8 +11,8 @@ from msgspec import Struct
 
 from protocol.commands import Command, Person
 from protocol.views import CountersChanged, PostView
-from store.base import Author, WrittenComment
-from store.rows import AccountRow, CommentRow, PostRow, PostViewsRow, ReactionRow, Row, SessionRow
+from store.base import WrittenComment
+from store.rows import AccountRow, Author, CommentRow, PostRow, PostViewsRow, ReactionRow, Row, SessionRow
 
 # -- events -----------------------------------------------------------------------------------------------------------
 

@@ -19,8 +19,8 @@ from protocol.commands import (
 )
 from protocol.errors import Refused
 from protocol.views import Ack
-from store.base import Author, WrittenComment
-from store.rows import CommentRow
+from store.base import WrittenComment
+from store.rows import Author, CommentRow
 
 
 def needed(state: PostState, command: Command) -> Need | None:

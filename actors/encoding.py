@@ -9,8 +9,7 @@ from protocol.markdown import render_comment, render_post
 from protocol.times import rfc3339_ms
 from protocol.views import Author as AuthorView
 from protocol.views import CommentChanged, CommentView, Counters, PostChanged, PostView
-from store.base import Author
-from store.rows import CommentRow, PostRow
+from store.rows import Author, CommentRow, PostRow
 
 CACHE_BYTES_MAX = 64 << 20
 

@@ -45,8 +45,7 @@ from protocol.commands import (
 )
 from protocol.errors import Refused
 from protocol.views import Ack
-from store.base import Author
-from store.rows import PostRow
+from store.rows import Author, PostRow
 
 PUBLISH_ALARM = "publish"
 

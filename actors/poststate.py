@@ -23,8 +23,8 @@ from protocol.commands import Person
 from protocol.cursor import Cursor
 from protocol.errors import Refused
 from protocol.views import Counters, CountersChanged, PostView
-from store.base import Author, LoadedPost, WrittenComment
-from store.rows import CommentRow, PostRow, PostStateRow, PostViewsRow, ReactionRow
+from store.base import LoadedPost, WrittenComment
+from store.rows import Author, CommentRow, PostRow, PostStateRow, PostViewsRow, ReactionRow
 
 RECENT_MAX = 128
 """Comments kept in memory with their text; those not yet durable are kept beyond it."""

@@ -43,8 +43,8 @@ from protocol.commands import Command, EraseComments, Person
 from protocol.errors import Refused
 from protocol.times import rfc3339_ms
 from protocol.views import Ack
-from store.base import Author, LoadedUser, WrittenComment
-from store.rows import AccountRow, PostViewsRow, SessionRow
+from store.base import LoadedUser, WrittenComment
+from store.rows import AccountRow, Author, PostViewsRow, SessionRow
 
 ERASE_ALARM = "erase"
 ERASE_CHUNK = 500

@@ -13,6 +13,7 @@ from msgspec import Struct
 from store.rows import (
     AccountRow,
     AlarmRow,
+    Author,
     CommentRow,
     MarkRow,
     OperationRow,
@@ -24,6 +25,7 @@ from store.rows import (
     Row,
     SessionRow,
     SnapshotRow,
+    UserStateRow,
 )
 
 SLOTS = 256
@@ -92,15 +94,6 @@ class Batch(Struct, kw_only=True):
     writes: dict[type[Row], dict[tuple[int, tuple[Any, ...]], Row | None]]
 
 
-class Author(NamedTuple):
-    """The public face of an account, as it is shown beside what it wrote."""
-
-    id: int
-    handle: str
-    name: str
-    url: str | None
-
-
 class Loaded(Struct, kw_only=True):
     """What every activation begins with, whatever the actor."""
 
@@ -135,6 +128,7 @@ class LoadedPost(Loaded, kw_only=True):
 
 class LoadedUser(Loaded, kw_only=True):
     account: AccountRow | None = None
+    state: UserStateRow | None = None
     sessions: list[SessionRow] = []
     """Neither revoked nor expired."""
 

@@ -20,7 +20,6 @@ from msgspec.structs import astuple, replace
 
 from store.base import (
     SLOTS,
-    Author,
     Batch,
     Changes,
     Claim,
@@ -38,6 +37,7 @@ from store.base import (
 from store.rows import (
     AccountRow,
     AlarmRow,
+    Author,
     CommentRow,
     MarkRow,
     OperationRow,
@@ -49,6 +49,7 @@ from store.rows import (
     Row,
     SessionRow,
     SnapshotRow,
+    UserStateRow,
 )
 
 T = TypeVar("T")
@@ -440,6 +441,7 @@ class MemoryStore:
                 marks=marks,
                 alarms=alarms,
                 account=self._row(AccountRow, account_id),
+                state=self._row(UserStateRow, account_id),
                 sessions=sorted(sessions, key=attrgetter("created_ms", "id")),
             )
 

@@ -15,7 +15,6 @@ from asyncpg.pool import PoolConnectionProxy
 
 from store.base import (
     SLOTS,
-    Author,
     Batch,
     Changes,
     Claim,
@@ -32,6 +31,7 @@ from store.base import (
 )
 from store.rows import (
     AlarmRow,
+    Author,
     CommentRow,
     MarkRow,
     OperationRow,
@@ -57,6 +57,7 @@ from store.statements import (
     REACTION,
     SESSION,
     SNAPSHOT,
+    USER_STATE,
     USUAL_SHAPES,
     RowT,
     Shape,
@@ -490,6 +491,7 @@ UPDATE slot SET owner = NULL FROM held WHERE slot.slot = held.slot AND slot.owne
                 marks=marks,
                 alarms=alarms,
                 account=await _row(connection, ACCOUNT, "id = $1", account_id),
+                state=await _row(connection, USER_STATE, "user_id = $1", account_id),
                 sessions=await _rows(
                     connection,
                     SESSION,

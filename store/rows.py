@@ -8,7 +8,7 @@ beside it in the batch.
 from collections.abc import Callable, Mapping
 from operator import attrgetter
 from types import MappingProxyType
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 from msgspec import Struct
 
@@ -52,6 +52,58 @@ class AccountRow(Row, frozen=True, kw_only=True):
     version: int
     created_ms: int
     deleted_ms: int | None = None
+
+
+class Author(NamedTuple):
+    """The public face of an account, as it is shown beside what it wrote."""
+
+    id: int
+    handle: str
+    name: str
+    url: str | None
+
+
+class UserStateRow(Row, frozen=True, kw_only=True):
+    """What changes with every commit of a user."""
+
+    table = "user_state"
+    key = ("user_id",)
+    user_id: int
+    version: int
+    head: int
+    """The last offset published on the stream of the user."""
+    followers: int
+    following: int
+
+
+class FollowRow(Row, frozen=True, kw_only=True):
+    """One follows another. What the timelines keep of it in columns of their own is none of the follower's concern."""
+
+    table = "follow"
+    key = ("follower", "followee")
+    follower: int
+    followee: int
+    created_ms: int
+
+
+class BlockRow(Row, frozen=True, kw_only=True):
+    """While it is there, no edge between the two counts, whichever way it goes."""
+
+    table = "block"
+    key = ("blocker", "blocked")
+    blocker: int
+    blocked: int
+    created_ms: int
+
+
+class MuteRow(Row, frozen=True, kw_only=True):
+    table = "mute"
+    key = ("muter", "muted")
+    muter: int
+    muted: int
+    until_ms: int | None
+    """When it ends by itself; None: not."""
+    created_ms: int
 
 
 class SessionRow(Row, frozen=True, kw_only=True):

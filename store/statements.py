@@ -18,8 +18,11 @@ from store.base import Batch
 from store.rows import (
     AccountRow,
     AlarmRow,
+    BlockRow,
     CommentRow,
+    FollowRow,
     MarkRow,
+    MuteRow,
     OperationRow,
     OutboxRow,
     PostRow,
@@ -29,6 +32,7 @@ from store.rows import (
     Row,
     SessionRow,
     SnapshotRow,
+    UserStateRow,
 )
 
 RowT = TypeVar("RowT", bound=Row)
@@ -153,6 +157,10 @@ def _unnest(columns: Sequence[Column], parameter: int) -> str:
 
 
 ACCOUNT = Table(AccountRow)
+USER_STATE = Table(UserStateRow)
+FOLLOW = Table(FollowRow)
+BLOCK = Table(BlockRow)
+MUTE = Table(MuteRow)
 SESSION = Table(SessionRow)
 POST = Table(PostRow)
 POST_STATE = Table(PostStateRow)
@@ -174,6 +182,10 @@ TABLES: Mapping[type[Row], Table[Any]] = MappingProxyType(
         table.row_type: table
         for table in (
             ACCOUNT,
+            USER_STATE,
+            FOLLOW,
+            BLOCK,
+            MUTE,
             SESSION,
             POST,
             POST_STATE,

@@ -34,8 +34,9 @@ from protocol.cluster import Worker
 from protocol.commands import Command, Person, Typing
 from protocol.delivery import Presence
 from protocol.errors import DomainError, Unavailable
-from store.base import Author, Store, StoreUnavailable
+from store.base import Store, StoreUnavailable
 from store.bus import Bus
+from store.rows import Author
 
 log = logging.getLogger("plaudit.node")
 

@@ -33,8 +33,8 @@ from actors.runtime.tasks import Tasks
 from actors.user import UserActor
 from protocol.cluster import ActorLoad
 from protocol.errors import DomainError, Overloaded, Unavailable
-from store.base import Author, Loaded, Store, StoreUnavailable
-from store.rows import AlarmRow, OutboxRow, SnapshotRow
+from store.base import Loaded, Store, StoreUnavailable
+from store.rows import AlarmRow, Author, OutboxRow, SnapshotRow
 
 log = logging.getLogger("plaudit.registry")
 

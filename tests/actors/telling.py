@@ -11,8 +11,8 @@ from actors.policy import Policy
 from actors.post import PostActor
 from protocol.commands import Command, Person
 from protocol.errors import DomainError
-from store.base import Author, LoadedPost, WrittenComment
-from store.rows import CommentRow, PostRow, ReactionRow, Row, SnapshotRow
+from store.base import LoadedPost, WrittenComment
+from store.rows import Author, CommentRow, PostRow, ReactionRow, Row, SnapshotRow
 
 NOW = 1_770_000_000.0
 POST = 7

@@ -7,8 +7,7 @@ from msgspec.structs import replace
 
 from actors.encoding import Encoder, author_view, comment_view
 from protocol.views import Counters
-from store.base import Author
-from store.rows import CommentRow, PostRow
+from store.rows import Author, CommentRow, PostRow
 
 ANN = Author(1, "ann", "Ann", "https://ann.example")
 NO_COUNTERS = Counters(comments=0, reactions={}, applause=0, views=0, viewers=0, watchers=0)

@@ -38,8 +38,7 @@ from protocol.commands import (
 )
 from protocol.errors import Refused
 from protocol.views import Ack, CommentPage, PostView
-from store.base import Author
-from store.rows import PostRow, ReactionRow, SnapshotRow
+from store.rows import Author, PostRow, ReactionRow, SnapshotRow
 from tests.actors.telling import ANN, BOB, CID, MOD, NOW, POST, Told, events_of, new_post, reloaded, snapshot_of
 
 ID = str(POST)

@@ -7,8 +7,11 @@ from store.base import Batch, Fence, Store
 from store.rows import (
     AccountRow,
     AlarmRow,
+    BlockRow,
     CommentRow,
+    FollowRow,
     MarkRow,
+    MuteRow,
     OperationRow,
     OutboxRow,
     PostRow,
@@ -18,6 +21,7 @@ from store.rows import (
     Row,
     SessionRow,
     SnapshotRow,
+    UserStateRow,
 )
 
 NOW_MS = 1_790_000_000_123
@@ -26,6 +30,22 @@ NOW_MS = 1_790_000_000_123
 def account(id: int = 1, **changed: Any) -> AccountRow:
     values = {"kind": "member", "handle": f"handle{id}", "name": f"Name {id}", "version": 1, "created_ms": NOW_MS}
     return AccountRow(**{"id": id, **values, **changed})
+
+
+def user_state(user_id: int = 1, **changed: Any) -> UserStateRow:
+    return UserStateRow(**{"user_id": user_id, "version": 1, "head": 0, "followers": 0, "following": 0, **changed})
+
+
+def follow(follower: int, followee: int, **changed: Any) -> FollowRow:
+    return FollowRow(**{"follower": follower, "followee": followee, "created_ms": NOW_MS, **changed})
+
+
+def block(blocker: int, blocked: int, **changed: Any) -> BlockRow:
+    return BlockRow(**{"blocker": blocker, "blocked": blocked, "created_ms": NOW_MS, **changed})
+
+
+def mute(muter: int, muted: int, **changed: Any) -> MuteRow:
+    return MuteRow(**{"muter": muter, "muted": muted, "until_ms": None, "created_ms": NOW_MS, **changed})
 
 
 def session(id: str, **changed: Any) -> SessionRow:

@@ -10,8 +10,8 @@ from uuid import uuid4
 import pytest
 from msgspec.structs import replace
 
-from store.base import SLOTS, Author, Store, StoreRefused
-from store.rows import CommentRow, Row
+from store.base import SLOTS, Store, StoreRefused
+from store.rows import Author, CommentRow, Row
 from tests.store.conftest import EPOCH, SECRET, Rig
 from tests.store.samples import (
     NOW_MS,
@@ -29,6 +29,7 @@ from tests.store.samples import (
     session,
     snapshot,
     state,
+    user_state,
     views,
 )
 
@@ -509,6 +510,7 @@ async def test_every_row_is_read_as_it_was_written(store: Store) -> None:
         snapshot("user:5", data=b""),
         alarm("erase", actor="user:5", due_ms=at_ms + 1),
         mark(3, receiver="user:5"),
+        user_state(5, version=4, head=3, followers=2, following=1),
     ]
     await writer.write(*rows)
 
@@ -522,7 +524,7 @@ async def test_every_row_is_read_as_it_was_written(store: Store) -> None:
         replace(row, body="") for row in rows[9:11] if isinstance(row, CommentRow)
     ]
     assert await store.outbox([7]) == [rows[11]]
-    assert [*user.operations, user.snapshot, *user.alarms, *user.marks] == rows[12:]
+    assert [*user.operations, user.snapshot, *user.alarms, *user.marks, user.state] == rows[12:]
     assert loaded.author == face
     assert loaded.snapshot is None
 
@@ -532,7 +534,7 @@ async def test_what_was_never_written_loads_as_nothing(store: Store) -> None:
 
     assert (loaded.post, loaded.state, loaded.views, loaded.author, loaded.snapshot) == (None,) * 5
     assert [*loaded.comments, *loaded.reactions, *loaded.operations, *loaded.marks, *loaded.alarms] == []
-    assert (user.account, user.snapshot) == (None, None)
+    assert (user.account, user.state, user.snapshot) == (None,) * 3
     assert await store.comments(404, [1]) == []
     assert await store.changes(404, 0, **NOTHING_BOUND) == ([], None, None, 0, 0)
     assert await store.authors([404]) == {}
