@@ -10,6 +10,7 @@ from uuid import UUID
 
 from msgspec import Struct
 
+from store.graph import Graph
 from store.rows import (
     AccountRow,
     AlarmRow,
@@ -170,6 +171,9 @@ class Meta(NamedTuple):
 
 class Store(Protocol):
     """Every method raises ``StoreUnavailable`` when the store cannot be reached within its own deadlines (5 s)."""
+
+    graph: Graph
+    """Who follows, blocks and mutes whom."""
 
     # -- ownership
 

@@ -34,6 +34,8 @@ from store.base import (
     StoreUnavailable,
     WrittenComment,
 )
+from store.graph import Graph
+from store.memory_graph import MemoryGraph
 from store.rows import (
     AccountRow,
     AlarmRow,
@@ -177,12 +179,13 @@ class MemoryStore:
         self._accounts = 0
         self._tables: dict[type[Row], dict[tuple[Any, ...], Row]] = {}
         self._late: set[_Late] = set()
+        self.graph: Graph = MemoryGraph(self)
 
     # -- for tests
 
     def rows(self, row_type: type[RowT]) -> list[RowT]:
         """Every row of the type, by key."""
-        table = self._table(row_type)
+        table = self.table(row_type)
         return [_apart(table[key]) for key in sorted(table)]
 
     def heads(self) -> list[int]:
@@ -200,7 +203,7 @@ class MemoryStore:
         """There is nothing to open."""
 
     async def meta(self) -> Meta:
-        return await self._call("meta", lambda: Meta(SLOTS, self._epoch, self._secret))
+        return await self.call("meta", lambda: Meta(SLOTS, self._epoch, self._secret))
 
     async def new_epoch(self) -> str:
         def work() -> str:
@@ -208,7 +211,7 @@ class MemoryStore:
             self._epoch = f"memory{self._epochs}"
             return self._epoch
 
-        return await self._call("new_epoch", work)
+        return await self.call("new_epoch", work)
 
     async def agree(self, settings: Mapping[str, str]) -> dict[str, str]:
         def work() -> dict[str, str]:
@@ -216,7 +219,7 @@ class MemoryStore:
                 self._settings = dict(settings)
             return dict(self._settings)
 
-        return await self._call("agree", work)
+        return await self.call("agree", work)
 
     async def register(self, worker: UUID, node: str, ttl_s: float) -> None:
         def work() -> None:
@@ -224,7 +227,7 @@ class MemoryStore:
             if known.live:
                 known.lease_until = self._clock() + ttl_s
 
-        await self._call("register", work)
+        await self.call("register", work)
 
     async def renew(self, worker: UUID, ttl_s: float) -> bool:
         def work() -> bool:
@@ -233,7 +236,7 @@ class MemoryStore:
             self._workers[worker].lease_until = self._clock() + ttl_s
             return True
 
-        return await self._call("renew", work)
+        return await self.call("renew", work)
 
     async def expire(self, *, node: str | None = None) -> int:
         def over(worker: _Worker) -> bool:
@@ -245,14 +248,14 @@ class MemoryStore:
                 worker.live = False
             return len(expired)
 
-        return await self._call("expire", work)
+        return await self.call("expire", work)
 
     async def retire(self, worker: UUID) -> None:
         def work() -> None:
             if worker in self._workers:
                 self._workers[worker].live = False
 
-        await self._call("retire", work)
+        await self.call("retire", work)
 
     async def claim(self, worker: UUID, slots: Iterable[int] | None = None) -> dict[int, Claim]:
         wanted = sorted(range(SLOTS) if slots is None else {slot for slot in slots if 0 <= slot < SLOTS})
@@ -271,7 +274,7 @@ class MemoryStore:
                 claims[n] = Claim(slot.epoch, slot.head)
             return claims
 
-        return await self._call("claim", work, locks=claimable)
+        return await self.call("claim", work, locks=claimable)
 
     async def release(self, worker: UUID, epochs: Mapping[int, int]) -> None:
         def held() -> list[int]:
@@ -282,7 +285,7 @@ class MemoryStore:
             for n in held():
                 self._slots[n].owner = None
 
-        await self._call("release", work, locks=held)
+        await self.call("release", work, locks=held)
 
     async def owners(self) -> Owners:
         def work() -> Owners:
@@ -292,7 +295,7 @@ class MemoryStore:
                 {n: (slot.owner, slot.epoch) for n, slot in enumerate(self._slots) if slot.owner in live},
             )
 
-        return await self._call("owners", work)
+        return await self.call("owners", work)
 
     def _live(self, worker: UUID | None) -> bool:
         return worker in self._workers and self._workers[worker].live
@@ -300,7 +303,7 @@ class MemoryStore:
     # -- writing
 
     async def commit(self, batch: Batch) -> dict[int, int | None]:
-        return await self._call("commit", lambda: self._write(batch), locks=lambda: batch.fences)
+        return await self.call("commit", lambda: self._write(batch), locks=lambda: batch.fences)
 
     def _write(self, batch: Batch) -> dict[int, int | None]:
         for images in batch.writes.values():
@@ -311,7 +314,7 @@ class MemoryStore:
         passed = {n for n, fence in batch.fences.items() if self._passes(batch.worker, n, fence)}
         with self._undone_if_refused() as previous:
             for row_type, images in batch.writes.items():
-                table = self._table(row_type)
+                table = self.table(row_type)
                 for (slot, identity), image in images.items():
                     if slot in passed:
                         previous.append((table, identity, table.get(identity)))
@@ -370,33 +373,33 @@ class MemoryStore:
             _check_value(names)
             holders = {self._names[name] for name in names if name in self._names} or {id}
             bound = min(holders)
-            if len(holders) > 1 or (bound != id and (bound,) in self._table(made)):
+            if len(holders) > 1 or (bound != id and (bound,) in self.table(made)):
                 return next(kind for kind, name in names if self._names.get((kind, name), id) != id)
             self._names.update(dict.fromkeys(names, bound))
             return bound
 
-        return await self._call("claim_names", work)
+        return await self.call("claim_names", work)
 
     async def release_name(self, kind: str, name: str, id: int) -> None:
         def work() -> None:
             if self._names.get((kind, name)) == id:
                 del self._names[kind, name]
 
-        await self._call("release_name", work)
+        await self.call("release_name", work)
 
     async def resolve(self, kind: str, name: str) -> int | None:
         def work() -> int | None:
             _check_value((kind, name))
             return self._names.get((kind, name))
 
-        return await self._call("resolve", work)
+        return await self.call("resolve", work)
 
     async def account_number(self) -> int:
         def work() -> int:
             self._accounts += 1
             return self._accounts
 
-        return await self._call("account_number", work)
+        return await self.call("account_number", work)
 
     # -- reading
 
@@ -420,11 +423,11 @@ class MemoryStore:
                     if comment.version > version and (comment.changed_offset > head or comment.changed_offset == 0)
                 ],
                 reactions=[
-                    row for row in self._table(ReactionRow).values() if row.post_id == post_id and row.version > version
+                    row for row in self.table(ReactionRow).values() if row.post_id == post_id and row.version > version
                 ],
             )
 
-        return await self._call("load_post", work)
+        return await self.call("load_post", work)
 
     async def load_user(self, account_id: int) -> LoadedUser:
         def current(session: SessionRow) -> bool:
@@ -432,9 +435,7 @@ class MemoryStore:
 
         def work() -> LoadedUser:
             snapshot, operations, marks, alarms = self._load(f"user:{account_id}")
-            sessions = [
-                row for row in self._table(SessionRow).values() if row.account_id == account_id and current(row)
-            ]
+            sessions = [row for row in self.table(SessionRow).values() if row.account_id == account_id and current(row)]
             return LoadedUser(
                 snapshot=snapshot,
                 operations=operations,
@@ -445,12 +446,12 @@ class MemoryStore:
                 sessions=sorted(sessions, key=attrgetter("created_ms", "id")),
             )
 
-        return await self._call("load_user", work)
+        return await self.call("load_user", work)
 
     def _load(self, actor: str) -> tuple[SnapshotRow | None, list[OperationRow], list[MarkRow], list[AlarmRow]]:
-        operations = [row for row in self._table(OperationRow).values() if row.actor == actor]
-        marks = [row for row in self._table(MarkRow).values() if row.receiver == actor]
-        alarms = [row for row in self._table(AlarmRow).values() if row.actor == actor]
+        operations = [row for row in self.table(OperationRow).values() if row.actor == actor]
+        marks = [row for row in self.table(MarkRow).values() if row.receiver == actor]
+        alarms = [row for row in self.table(AlarmRow).values() if row.actor == actor]
         return (
             self._row(SnapshotRow, actor),
             sorted(operations, key=attrgetter("at_ms", "account_id", "op")),
@@ -463,7 +464,7 @@ class MemoryStore:
             wanted = set(ids)
             return [self._written(comment) for comment in self._comments(post_id) if comment.id in wanted]
 
-        return await self._call("comments", work)
+        return await self.call("comments", work)
 
     async def changes(self, post_id: int, after: int, *, rows_max: int, bytes_max: int) -> Changes:
         def work() -> Changes:
@@ -487,19 +488,19 @@ class MemoryStore:
                 through=head if len(page) == len(changed) else page[-1].changed_offset,
             )
 
-        return await self._call("changes", work)
+        return await self.call("changes", work)
 
     async def reacted(self, post_id: int, after: int, limit: int) -> list[int]:
         def work() -> list[int]:
             before = [row for row in self._comments(post_id) if 0 < row.changed_offset <= after]
             version = max(before, key=lambda row: row.changed_offset).version if before else 0
             changed: dict[int, int] = {}
-            for row in self._table(ReactionRow).values():
+            for row in self.table(ReactionRow).values():
                 if row.post_id == post_id and row.comment_id and row.version > version:
                     changed[row.comment_id] = max(row.version, changed.get(row.comment_id, 0))
             return sorted(changed, key=lambda id: -changed[id])[:limit]
 
-        return await self._call("reacted", work)
+        return await self.call("reacted", work)
 
     async def posts(
         self,
@@ -524,7 +525,7 @@ class MemoryStore:
             summaries = (self._summary(post) for post in posts if listed(post))
             return [summary for summary in summaries if summary is not None][:limit]
 
-        return await self._call("posts", work)
+        return await self.call("posts", work)
 
     def _summary(self, post: PostRow) -> PostSummary | None:
         state, views = self._row(PostStateRow, post.id), self._row(PostViewsRow, post.id)
@@ -534,67 +535,70 @@ class MemoryStore:
 
     async def comments_of(self, account_id: int, *, after: tuple[int, int], limit: int) -> list[tuple[int, int]]:
         def work() -> list[tuple[int, int]]:
-            written = (row for row in self._table(CommentRow).values() if row.author_id == account_id)
+            written = (row for row in self.table(CommentRow).values() if row.author_id == account_id)
             return sorted(place for row in written if (place := (row.post_id, row.id)) > after)[:limit]
 
-        return await self._call("comments_of", work)
+        return await self.call("comments_of", work)
 
     async def authors(self, ids: Sequence[int]) -> dict[int, Author]:
         def work() -> dict[int, Author]:
-            found = ((id, self._face(id)) for id in ids)
+            found = ((id, self.face(id)) for id in ids)
             return {id: author for id, author in found if author is not None}
 
-        return await self._call("authors", work)
+        return await self.call("authors", work)
 
     async def revoked_sessions(self, since_ms: int) -> list[tuple[str, int]]:
         def work() -> list[tuple[str, int]]:
             revoked = [
-                (row.id, row.revoked_ms) for row in self._table(SessionRow).values() if row.revoked_ms is not None
+                (row.id, row.revoked_ms) for row in self.table(SessionRow).values() if row.revoked_ms is not None
             ]
             return sorted((entry for entry in revoked if entry[1] >= since_ms), key=lambda entry: entry[::-1])
 
-        return await self._call("revoked_sessions", work)
+        return await self.call("revoked_sessions", work)
 
     async def ended_accounts(self, since_ms: int) -> list[tuple[int, int]]:
         def work() -> list[tuple[int, int]]:
-            ended = [(row.id, row.deleted_ms) for row in self._table(AccountRow).values() if row.deleted_ms is not None]
+            ended = [(row.id, row.deleted_ms) for row in self.table(AccountRow).values() if row.deleted_ms is not None]
             return sorted((entry for entry in ended if entry[1] >= since_ms), key=lambda entry: entry[::-1])
 
-        return await self._call("ended_accounts", work)
+        return await self.call("ended_accounts", work)
 
     async def alarms(self, slots: Sequence[int], *, before_ms: int, limit: int) -> list[AlarmRow]:
         def work() -> list[AlarmRow]:
-            due = [row for row in self._table(AlarmRow).values() if row.slot in slots and row.due_ms < before_ms]
+            due = [row for row in self.table(AlarmRow).values() if row.slot in slots and row.due_ms < before_ms]
             return sorted(due, key=attrgetter("due_ms", "actor", "name"))[:limit]
 
-        return await self._call("alarms", work)
+        return await self.call("alarms", work)
 
     async def outbox(self, slots: Sequence[int]) -> list[OutboxRow]:
         def work() -> list[OutboxRow]:
             return [row for row in self.rows(OutboxRow) if row.slot in slots]
 
-        return await self._call("outbox", work)
+        return await self.call("outbox", work)
 
     # -- rows
 
-    def _table(self, row_type: type[RowT]) -> dict[tuple[Any, ...], RowT]:
+    def now_ms(self) -> int:
+        return int(self._clock() * 1000)
+
+    def table(self, row_type: type[RowT]) -> dict[tuple[Any, ...], RowT]:
         return cast(dict[tuple[Any, ...], RowT], self._tables.setdefault(row_type, {}))
 
     def _row(self, row_type: type[RowT], *identity: Any) -> RowT | None:
-        row = self._table(row_type).get(identity)
+        row = self.table(row_type).get(identity)
         return None if row is None else _apart(row)
 
     def _comments(self, post_id: int) -> list[CommentRow]:
-        comments = [row for row in self._table(CommentRow).values() if row.post_id == post_id]
+        comments = [row for row in self.table(CommentRow).values() if row.post_id == post_id]
         return sorted(comments, key=attrgetter("id"))
 
     def _written(self, comment: CommentRow) -> WrittenComment:
         return WrittenComment(comment, self._author(comment))
 
     def _author(self, work: PostRow | CommentRow | None) -> Author | None:
-        return None if work is None else self._face(work.author_id)
+        return None if work is None else self.face(work.author_id)
 
-    def _face(self, account_id: int | None) -> Author | None:
+    def face(self, account_id: int | None) -> Author | None:
         account = self._row(AccountRow, account_id)
         if account is None or account.state != "active":
             return None
@@ -602,7 +606,7 @@ class MemoryStore:
 
     # -- calls and their faults
 
-    async def _call(self, method: str, work: Callable[[], T], *, locks: Callable[[], Iterable[int]] = lambda: ()) -> T:
+    async def call(self, method: str, work: Callable[[], T], *, locks: Callable[[], Iterable[int]] = lambda: ()) -> T:
         """Do ``work`` in one step, once nothing holds the slots that it ``locks``."""
         self.calls[method] += 1
         fault = self._strike(method)

@@ -29,6 +29,8 @@ from store.base import (
     StoreUnavailable,
     WrittenComment,
 )
+from store.graph import Graph
+from store.postgres_graph import PostgresGraph
 from store.rows import (
     AlarmRow,
     Author,
@@ -295,6 +297,7 @@ class PostgresStore:
         self._writer: OwnConnection | None = None
         self._committing = asyncio.Lock()
         self._statements: dict[Shape, str] = {}
+        self.graph: Graph = PostgresGraph(self._fetch)
 
     async def close(self) -> None:
         """Close every connection once it is idle; by force after the time that one statement may take."""

@@ -45,7 +45,7 @@ class CheckingStore(JournalledStore):
         def work() -> list[int]:
             return [slot for slot, fence in batch.fences.items() if self._passes(batch.worker, slot, fence)]
 
-        return await self._call("check", work)
+        return await self.call("check", work)
 
     async def write(self, batch: Batch, passed: list[int]) -> dict[int, int | None]:
         def work() -> dict[int, int | None]:
@@ -61,7 +61,7 @@ class CheckingStore(JournalledStore):
                 for each, (owner, epoch, head) in zip(current.values(), kept, strict=True):
                     each.owner, each.epoch, each.head = owner, epoch, max(head, each.head)
 
-        return await self._call("commit", work, locks=lambda: batch.fences)
+        return await self.call("commit", work, locks=lambda: batch.fences)
 
 
 async def _commit_in_two_steps(self: Committer, batch: Batch) -> dict[int, int | None]:

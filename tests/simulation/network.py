@@ -107,8 +107,9 @@ class TravellingStore:
         self._link = link
         self._rng = rng
 
-    def __getattr__(self, method: str) -> Callable[..., Any]:
-        return partial(self._call, method, getattr(self._server.memory, method))
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(self._server.memory, name)
+        return partial(self._call, name, found) if callable(found) else _Part(self._call, found)
 
     async def _call(self, method: str, function: Callable[..., Any], *args: Any, **settings: Any) -> Any:
         answer: asyncio.Future[Any] = self._loop.create_future()
@@ -141,6 +142,17 @@ class TravellingStore:
         else:
             delay, why = CALL_TIMEOUT_S, "no answer"
         self._loop.send(self._host, delay, _give, answer, StoreUnavailable(why))
+
+
+class _Part:
+    """One subject of the store: its calls travel like all others."""
+
+    def __init__(self, call: Callable[..., Any], part: Any) -> None:
+        self._call = call
+        self._part = part
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        return partial(self._call, name, getattr(self._part, name))
 
 
 def _give(answer: asyncio.Future[Any], result: Any) -> None:

@@ -210,16 +210,16 @@ class JournalledStore(MemoryStore):
             journal = self.journal.posts[post.id]
             journal.version = journal.head = journal.offsets[0] = 1
             journal.at[1] = 0
-            self._table(PostRow)[post.identity()] = post
-            self._table(PostStateRow)[state.identity()] = state
+            self.table(PostRow)[post.identity()] = post
+            self.table(PostStateRow)[state.identity()] = state
 
     def row(self, row_type: type[RowT], *identity: Any) -> RowT:
         """As it is kept, not a copy."""
-        return self._table(row_type)[identity]
+        return self.table(row_type)[identity]
 
     def of_post(self, row_type: type[RowT], post_id: int) -> Iterator[RowT]:
         """As they are kept, not copies; by no order."""
-        return (row for key, row in self._table(row_type).items() if key[0] == post_id)
+        return (row for key, row in self.table(row_type).items() if key[0] == post_id)
 
     def owner(self, slot: int) -> tuple[UUID | None, int]:
         """Who owns ``slot`` at this very moment, and by which epoch."""
