@@ -16,6 +16,7 @@ from store.rows import (
     AlarmRow,
     Author,
     CommentRow,
+    FanoutRow,
     MarkRow,
     OperationRow,
     OutboxRow,
@@ -28,6 +29,7 @@ from store.rows import (
     SnapshotRow,
     UserStateRow,
 )
+from store.timelines import Timelines
 
 SLOTS = 256
 
@@ -116,6 +118,8 @@ class LoadedPost(Loaded, kw_only=True):
     post: PostRow | None = None
     author: Author | None = None
     state: PostStateRow | None = None
+    fanout: FanoutRow | None = None
+    """While it is being pushed to followers."""
     views: PostViewsRow | None = None
     comments: list[CommentRow] = []
     """Version above the snapshot's, by id; the bodies may be empty."""
@@ -174,6 +178,8 @@ class Store(Protocol):
 
     graph: Graph
     """Who follows, blocks and mutes whom."""
+    timelines: Timelines
+    """Home timelines and the posts of one author."""
 
     # -- ownership
 
@@ -300,6 +306,10 @@ class Store(Protocol):
         limit: int = 20,
     ) -> list[PostSummary]:
         """Posts by id, newest first, below id ``before``; pages of embedding sites are not among them."""
+        ...
+
+    async def summaries(self, ids: Sequence[int]) -> list[PostSummary]:
+        """Those of ``ids`` that exist, in no particular order."""
         ...
 
     async def comments_of(self, account_id: int, *, after: tuple[int, int], limit: int) -> list[tuple[int, int]]:

@@ -36,11 +36,13 @@ from store.base import (
 )
 from store.graph import Graph
 from store.memory_graph import MemoryGraph
+from store.memory_timelines import MemoryTimelines
 from store.rows import (
     AccountRow,
     AlarmRow,
     Author,
     CommentRow,
+    FanoutRow,
     MarkRow,
     OperationRow,
     OutboxRow,
@@ -53,6 +55,7 @@ from store.rows import (
     SnapshotRow,
     UserStateRow,
 )
+from store.timelines import Timelines
 
 T = TypeVar("T")
 RowT = TypeVar("RowT", bound=Row)
@@ -177,9 +180,11 @@ class MemoryStore:
         self._slots = [_Slot() for _ in range(SLOTS)]
         self._names: dict[tuple[str, str], int] = {}
         self._accounts = 0
+        self._transactions = 0
         self._tables: dict[type[Row], dict[tuple[Any, ...], Row]] = {}
         self._late: set[_Late] = set()
         self.graph: Graph = MemoryGraph(self)
+        self.timelines: Timelines = MemoryTimelines(self)
 
     # -- for tests
 
@@ -319,6 +324,7 @@ class MemoryStore:
                     if slot in passed:
                         previous.append((table, identity, table.get(identity)))
                         self._put(table, identity, image)
+        self._transactions += 1
         for n in passed:
             self._slots[n].head += batch.fences[n].count
         return {n: self._slots[n].head if n in passed else None for n in batch.fences}
@@ -416,6 +422,7 @@ class MemoryStore:
                 post=post,
                 author=self._author(post),
                 state=self._row(PostStateRow, post_id),
+                fanout=self._row(FanoutRow, post_id),
                 views=self._row(PostViewsRow, post_id),
                 comments=[
                     replace(comment, body="")
@@ -533,6 +540,14 @@ class MemoryStore:
             return None
         return PostSummary(post, self._author(post), state, views.views if views else 0, views.viewers if views else 0)
 
+    async def summaries(self, ids: Sequence[int]) -> list[PostSummary]:
+        def work() -> list[PostSummary]:
+            posts = (self._row(PostRow, id) for id in ids)
+            summaries = (self._summary(post) for post in posts if post is not None)
+            return [summary for summary in summaries if summary is not None]
+
+        return await self.call("summaries", work)
+
     async def comments_of(self, account_id: int, *, after: tuple[int, int], limit: int) -> list[tuple[int, int]]:
         def work() -> list[tuple[int, int]]:
             written = (row for row in self.table(CommentRow).values() if row.author_id == account_id)
@@ -580,6 +595,9 @@ class MemoryStore:
 
     def now_ms(self) -> int:
         return int(self._clock() * 1000)
+
+    def horizon(self) -> int:
+        return self._transactions + 1
 
     def table(self, row_type: type[RowT]) -> dict[tuple[Any, ...], RowT]:
         return cast(dict[tuple[Any, ...], RowT], self._tables.setdefault(row_type, {}))

@@ -31,10 +31,12 @@ from store.base import (
 )
 from store.graph import Graph
 from store.postgres_graph import PostgresGraph
+from store.postgres_timelines import PostgresTimelines
 from store.rows import (
     AlarmRow,
     Author,
     CommentRow,
+    FanoutRow,
     MarkRow,
     OperationRow,
     OutboxRow,
@@ -50,6 +52,7 @@ from store.statements import (
     AUTHOR_SHOWN,
     CHANGES,
     COMMENT,
+    FANOUT,
     MARK,
     OPERATION,
     OUTBOX,
@@ -68,6 +71,7 @@ from store.statements import (
     commit_statement,
     no_arguments,
 )
+from store.timelines import Timelines
 
 # Generic for the type checker only.
 Pool: TypeAlias = "asyncpg.Pool[asyncpg.Record]"
@@ -298,6 +302,7 @@ class PostgresStore:
         self._committing = asyncio.Lock()
         self._statements: dict[Shape, str] = {}
         self.graph: Graph = PostgresGraph(self._fetch)
+        self.timelines: Timelines = PostgresTimelines(self._fetch)
 
     async def close(self) -> None:
         """Close every connection once it is idle; by force after the time that one statement may take."""
@@ -468,7 +473,7 @@ UPDATE slot SET owner = NULL FROM held WHERE slot.slot = held.slot AND slot.owne
         async with self._snapshot() as connection:
             values = await connection.fetchrow(_POST_WITH_ITS_PARTS, post_id, f"post:{post_id}")
             assert values is not None
-            post, author, state, views, snapshot = _parts(values)
+            post, author, state, fanout, views, snapshot = _parts(values)
             operations, marks, alarms = await _load(connection, f"post:{post_id}")
             return LoadedPost(
                 snapshot=snapshot,
@@ -478,6 +483,7 @@ UPDATE slot SET owner = NULL FROM held WHERE slot.slot = held.slot AND slot.owne
                 post=post,
                 author=author,
                 state=state,
+                fanout=fanout,
                 views=views,
                 comments=await _load_comments(connection, post_id, snapshot),
                 reactions=await _rows(
@@ -561,16 +567,22 @@ UPDATE slot SET owner = NULL FROM held WHERE slot.slot = held.slot AND slot.owne
         if author_id is not None:
             wanted.append(("post.author_id = ${}", author_id))
         conditions = "".join(f" AND {condition.format(n)}" for n, (condition, _) in enumerate(wanted, 2))
+        return await self._summaries(
+            f"post.page_url IS NULL{conditions} ORDER BY post.id DESC LIMIT $1", limit, *(value for _, value in wanted)
+        )
+
+    async def summaries(self, ids: Sequence[int]) -> list[PostSummary]:
+        return await self._summaries("post.id = ANY ($1)", ids)
+
+    async def _summaries(self, condition: str, *arguments: Any) -> list[PostSummary]:
         # A post and its state are made by the same commit.
         found = await self._fetch(
             f"SELECT {POST.selected}, {POST_STATE.selected}, {AUTHOR_COLUMNS},"
             " coalesce(post_views.views, 0), coalesce(post_views.viewers, 0)"
             " FROM post JOIN post_state ON post_state.post_id = post.id"
             " LEFT JOIN post_views ON post_views.post_id = post.id"
-            f" LEFT JOIN account ON account.id = post.author_id AND {AUTHOR_SHOWN}"
-            f" WHERE post.page_url IS NULL{conditions} ORDER BY post.id DESC LIMIT $1",
-            limit,
-            *(value for _, value in wanted),
+            f" LEFT JOIN account ON account.id = post.author_id AND {AUTHOR_SHOWN} WHERE {condition}",
+            *arguments,
         )
         state_at = len(POST.columns)
         author_at = state_at + len(POST_STATE.columns)
@@ -680,11 +692,13 @@ async def _load_comments(connection: Connection, post_id: int, snapshot: Snapsho
 
 
 _POST_WITH_ITS_PARTS = f"""\
-SELECT {POST.selected}, {AUTHOR_COLUMNS}, {POST_STATE.selected}, {POST_VIEWS.selected}, {SNAPSHOT.selected}
+SELECT {POST.selected}, {AUTHOR_COLUMNS}, {POST_STATE.selected}, {FANOUT.selected}, {POST_VIEWS.selected},
+    {SNAPSHOT.selected}
 FROM (SELECT) AS always
 LEFT JOIN post ON post.id = $1
 LEFT JOIN account ON account.id = post.author_id AND {AUTHOR_SHOWN}
 LEFT JOIN post_state ON post_state.post_id = $1
+LEFT JOIN fanout ON fanout.post_id = $1
 LEFT JOIN post_views ON post_views.post_id = $1
 LEFT JOIN snapshot ON snapshot.actor = $2"""
 """Whatever there is at most one of, in one round trip: while an actor loads, somebody waits."""
@@ -694,7 +708,9 @@ AUTHOR_WIDTH = AUTHOR_COLUMNS.count(",") + 1
 
 def _parts(
     values: Iterable[Any],
-) -> tuple[PostRow | None, Author | None, PostStateRow | None, PostViewsRow | None, SnapshotRow | None]:
+) -> tuple[
+    PostRow | None, Author | None, PostStateRow | None, FanoutRow | None, PostViewsRow | None, SnapshotRow | None
+]:
     """The rows in the one that ``_POST_WITH_ITS_PARTS`` gives."""
     rest = iter(values)
 
@@ -704,7 +720,7 @@ def _parts(
 
     # In the order of the columns.
     post, author = part(POST), _face(tuple(islice(rest, AUTHOR_WIDTH)))
-    return post, author, part(POST_STATE), part(POST_VIEWS), part(SNAPSHOT)
+    return post, author, part(POST_STATE), part(FANOUT), part(POST_VIEWS), part(SNAPSHOT)
 
 
 def _face(values: Sequence[Any]) -> Author | None:

@@ -21,6 +21,9 @@ class Row(Struct, frozen=True, kw_only=True):
     insert_only: ClassVar[bool] = False
     """Whether a second image of the same key is refused rather than put in the place of the first."""
 
+    stamped: ClassVar[bool] = False
+    """Whether a column ``tx`` that is no field of the row says which transaction wrote it last."""
+
     usual: ClassVar[Mapping[str, Any]] = MappingProxyType({})
     """What nearly every row has in some columns; a store may then leave these out of what it sends."""
     _identity: ClassVar[Callable[[Any], tuple[Any, ...]]]
@@ -74,6 +77,18 @@ class UserStateRow(Row, frozen=True, kw_only=True):
     """The last offset published on the stream of the user."""
     followers: int
     following: int
+    posts: int = 0
+    """Published ones."""
+    posting: int = 0
+    """How often the user publishes; see ``actors.rates``."""
+    reading: int = 0
+    """How often the user reads the timeline, by the same scale."""
+    seen_ms: int | None = None
+    """When the user last read it."""
+    celebrity: bool = False
+    """So many follow that posts are not pushed to them."""
+    arranged: str = ""
+    """The strategy that the edges to others were last arranged by."""
 
 
 class FollowRow(Row, frozen=True, kw_only=True):
@@ -123,6 +138,7 @@ class SessionRow(Row, frozen=True, kw_only=True):
 class PostRow(Row, frozen=True, kw_only=True):
     table = "post"
     key = ("id",)
+    stamped = True
     id: int
     author_id: int | None
     slug: str | None
@@ -139,6 +155,8 @@ class PostRow(Row, frozen=True, kw_only=True):
     publish_ms: int | None
     """When it is to be published; None unless scheduled."""
     published_ms: int | None
+    published_id: int = 0
+    """Its place among what is published, ordered by time as ids are; 0 before."""
     edited_ms: int | None
 
 
@@ -182,6 +200,17 @@ class PostViewsRow(Row, frozen=True, kw_only=True):
     window_ms: int
     window_viewers: bytes
     all_viewers: bytes
+
+
+class FanoutRow(Row, frozen=True, kw_only=True):
+    """A post is being pushed into the timelines of its author's followers: those up to ``after_follower`` have it."""
+
+    table = "fanout"
+    key = ("post_id",)
+    post_id: int
+    author_id: int
+    published_id: int
+    after_follower: int = 0
 
 
 class CommentRow(Row, frozen=True, kw_only=True):

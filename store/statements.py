@@ -20,6 +20,7 @@ from store.rows import (
     AlarmRow,
     BlockRow,
     CommentRow,
+    FanoutRow,
     FollowRow,
     MarkRow,
     MuteRow,
@@ -123,9 +124,12 @@ class Table(Generic[RowT]):
     def upsert(self, parameter: int, columns: Sequence[Column]) -> str:
         """Write images whose ``columns`` arrive as arrays, the slots first, from ``$parameter`` on."""
         table, key = self.row_type.table, ", ".join(column.name for column in self.key)
+        names = [column.name for column in self.columns]
+        values = [self._value(column, columns) for column in self.columns]
+        if self.row_type.stamped:
+            names, values = [*names, "tx"], [*values, "pg_current_xact_id()"]
         return (
-            f"INSERT INTO {table} ({', '.join(column.name for column in self.columns)})"
-            f" SELECT {', '.join(self._value(column, columns) for column in self.columns)}"
+            f"INSERT INTO {table} ({', '.join(names)}) SELECT {', '.join(values)}"
             f" FROM {_unnest(columns, parameter)} WHERE {_FENCED}"
         ) + ("" if self.row_type.insert_only else f" ON CONFLICT ({key}) DO UPDATE SET {self._replacement()}")
 
@@ -146,8 +150,10 @@ class Table(Generic[RowT]):
         return f"'{json.dumps(value) if isinstance(value, dict) else value}'::{column.passed_as}"
 
     def _replacement(self) -> str:
-        others = [column for column in self.columns if column not in self.key]
-        return ", ".join(f"{column.name} = excluded.{column.name}" for column in others)
+        others = [column.name for column in self.columns if column not in self.key]
+        if self.row_type.stamped:
+            others.append("tx")
+        return ", ".join(f"{name} = excluded.{name}" for name in others)
 
 
 def _unnest(columns: Sequence[Column], parameter: int) -> str:
@@ -166,6 +172,7 @@ POST = Table(PostRow)
 POST_STATE = Table(PostStateRow)
 SNAPSHOT = Table(SnapshotRow)
 POST_VIEWS = Table(PostViewsRow)
+FANOUT = Table(FanoutRow)
 COMMENT = Table(CommentRow)
 REACTION = Table(ReactionRow)
 OPERATION = Table(OperationRow)
@@ -191,6 +198,7 @@ TABLES: Mapping[type[Row], Table[Any]] = MappingProxyType(
             POST_STATE,
             SNAPSHOT,
             POST_VIEWS,
+            FANOUT,
             COMMENT,
             REACTION,
             OPERATION,

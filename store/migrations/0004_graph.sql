@@ -9,18 +9,15 @@ CREATE TABLE user_state (
 ) WITH (fillfactor = 50);
 
 -- An edge counts only while no block stands between the two, whichever way: every read looks.
--- push_from and push_until are the timelines' own, as is tx, by which one that missed something finds what is newer: the
--- follower's actor writes none of them.
+-- tx, by which one that missed something finds what is newer, is not written by the follower's actor.
 CREATE TABLE follow (
     follower   bigint NOT NULL,
     followee   bigint NOT NULL,
     created_at timestamptz NOT NULL,
-    push_from  bigint,
-    push_until bigint,
     tx         xid8 NOT NULL DEFAULT pg_current_xact_id(),
     PRIMARY KEY (follower, followee)
 );
-CREATE INDEX follow_followers ON follow (followee, created_at, follower) INCLUDE (push_from, push_until);
+CREATE INDEX follow_followers ON follow (followee, created_at, follower);
 CREATE INDEX follow_following ON follow (follower, created_at, followee);
 
 CREATE TABLE block (

@@ -137,7 +137,7 @@ async def migrated_url(postgres_url: str) -> str:
 async def admin(migrated_url: str) -> AsyncIterator["asyncpg.Connection[asyncpg.Record]"]:
     """A plain connection to the test's database, which is as new."""
     connection = await asyncpg.connect(migrated_url)
-    tables = ["name", *(row_type.table for row_type in TABLES)]
+    tables = ["name", "timeline", "timeline_floor", *(row_type.table for row_type in TABLES)]
     # One transaction. A copy of a template for each test would take several times as long.
     await connection.execute(
         "UPDATE slot SET owner = NULL, epoch = 0, head = 0; DELETE FROM worker;"
