@@ -12,7 +12,20 @@ from msgspec import Struct
 from protocol.commands import Command, Person
 from protocol.views import CountersChanged, PostView
 from store.base import WrittenComment
-from store.rows import AccountRow, Author, CommentRow, PostRow, PostViewsRow, ReactionRow, Row, SessionRow
+from store.graph import Relation, Ties
+from store.rows import (
+    AccountRow,
+    Author,
+    BlockRow,
+    CommentRow,
+    FollowRow,
+    MuteRow,
+    PostRow,
+    PostViewsRow,
+    ReactionRow,
+    Row,
+    SessionRow,
+)
 
 # -- events -----------------------------------------------------------------------------------------------------------
 
@@ -45,7 +58,72 @@ class SessionSaved(Struct, frozen=True):
     row: SessionRow
 
 
-Event = CommentSaved | PostSaved | ReactionSaved | AccountSaved | SessionSaved
+class Gone(Struct, frozen=True):
+    """Stands in an event for a row that is deleted."""
+
+    row_type: type[Row]
+    identity: tuple[Any, ...]
+
+
+class FollowSaved(Struct, frozen=True):
+    row: FollowRow
+
+
+class FollowEnded(Struct, frozen=True):
+    follower: int
+    followee: int
+
+    @property
+    def row(self) -> Gone:
+        return Gone(FollowRow, (self.follower, self.followee))
+
+
+class BlockSaved(Struct, frozen=True):
+    row: BlockRow
+
+
+class BlockEnded(Struct, frozen=True):
+    blocker: int
+    blocked: int
+
+    @property
+    def row(self) -> Gone:
+        return Gone(BlockRow, (self.blocker, self.blocked))
+
+
+class MuteSaved(Struct, frozen=True):
+    row: MuteRow
+
+
+class MuteEnded(Struct, frozen=True):
+    muter: int
+    muted: int
+
+    @property
+    def row(self) -> Gone:
+        return Gone(MuteRow, (self.muter, self.muted))
+
+
+class FollowersCounted(Struct, frozen=True):
+    """The person has so many followers now, which the state's own row says."""
+
+    followers: int
+    row: None = None
+
+
+PostEvent = CommentSaved | PostSaved | ReactionSaved
+UserEvent = (
+    AccountSaved
+    | SessionSaved
+    | FollowSaved
+    | FollowEnded
+    | BlockSaved
+    | BlockEnded
+    | MuteSaved
+    | MuteEnded
+    | FollowersCounted
+)
+Event = PostEvent | UserEvent
 
 
 class Viewed(Struct, frozen=True):
@@ -90,14 +168,20 @@ class CommentsNeeded(Struct, frozen=True):
     ids: tuple[int, ...]
 
 
-class WritingsNeeded(Struct, frozen=True):
-    """``decide`` needs a list of what an account wrote."""
+class RelationsNeeded(Struct, frozen=True):
+    """``decide`` needs to know how the person and these accounts stand to each other by now."""
 
-    account_id: int
+    ids: tuple[int, ...]
+
+
+class TracesNeeded(Struct, frozen=True):
+    """``decide`` needs what the account left elsewhere: its writings, and its ties to others."""
+
     limit: int
+    """Of each kind."""
 
 
-Need = CommentsNeeded | WritingsNeeded
+Need = CommentsNeeded | RelationsNeeded | TracesNeeded
 
 
 class Publication(Struct, frozen=True):
@@ -174,7 +258,9 @@ class Actor(Protocol):
 
     def provide_comments(self, comments: Sequence[WrittenComment]) -> None: ...
 
-    def provide_writings(self, writings: Sequence[tuple[int, int]]) -> None: ...
+    def provide_relations(self, relations: Sequence[Relation]) -> None: ...
+
+    def provide_traces(self, writings: Sequence[tuple[int, int]], ties: Ties) -> None: ...
 
     def decide(self, command: Command, by: Person, now: float) -> Decision:
         """Raises ``DomainError`` to refuse."""

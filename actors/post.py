@@ -45,6 +45,7 @@ from protocol.commands import (
 )
 from protocol.errors import Refused
 from protocol.views import Ack
+from store.graph import Relation, Ties
 from store.rows import Author, PostRow
 
 PUBLISH_ALARM = "publish"
@@ -56,8 +57,11 @@ class PostActor(PostState):
     def needs(self, command: Command) -> Need | None:
         return commenting.needed(self, command)
 
-    def provide_writings(self, writings: Sequence[tuple[int, int]]) -> None:
-        raise AssertionError("a post asks for no writings")
+    def provide_relations(self, relations: Sequence[Relation]) -> None:
+        raise AssertionError("a post asks for no relations")
+
+    def provide_traces(self, writings: Sequence[tuple[int, int]], ties: Ties) -> None:
+        raise AssertionError("a post asks for no traces")
 
     # -- decide
 

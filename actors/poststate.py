@@ -12,7 +12,7 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
-from actors.actor import AccountSaved, CommentSaved, Event, Numbers, PostSaved, ReactionSaved, SessionSaved, Viewed
+from actors.actor import CommentSaved, Event, Numbers, PostSaved, ReactionSaved, UserEvent, Viewed
 from actors.encoding import Encoder
 from actors.keys import post_key
 from actors.policy import Policy
@@ -158,6 +158,7 @@ class PostState:
     # -- apply
 
     def apply(self, event: Event) -> None:
+        assert not isinstance(event, UserEvent), "not an event of a post"
         self.version += 1
         match event:
             case CommentSaved(row, author):
@@ -170,8 +171,6 @@ class PostState:
             case PostSaved(row, author):
                 self.head = row.changed_offset
                 self.post, self.author = row, author
-            case AccountSaved() | SessionSaved():
-                raise AssertionError("not an event of a post")
             case _:
                 assert_never(event)
 

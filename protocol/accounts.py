@@ -36,6 +36,8 @@ class AccountView(View, frozen=True):
     kind: Literal["member", "host", "guest"]
     email: str | None
     created_at: str
+    followers: int
+    following: int
 
 
 class UserCommand(Command, frozen=True, kw_only=True):

@@ -64,6 +64,10 @@ ERRORS: dict[str, Meaning] = {
     "guests_not_allowed": Meaning(403, 448, "guests are not allowed"),
     "sign_up_closed": Meaning(403, 449, "sign-up is closed"),
     "refused": Meaning(422, 450, "the store refused the data"),
+    "oneself": Meaning(422, 451, "one cannot do this to oneself"),
+    "blocked": Meaning(403, 452, "this person blocks you"),
+    "blocking": Meaning(409, 453, "you block this person: unblock first"),
+    "following_too_many": Meaning(409, 454, "one can follow 10,000 people at most"),
     "overloaded": Meaning(503, 503, "overloaded", temporary=True),
     "unavailable": Meaning(503, 504, "temporarily unavailable; retry with the same operation id", temporary=True),
 }

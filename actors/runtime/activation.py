@@ -1,19 +1,29 @@
 """One actor in memory: its mailbox, what it changed that is not durable, and the gate that holds what shows it."""
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from enum import Enum
 from hashlib import blake2b
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import msgspec
 from msgspec import Struct
 
-from actors.actor import Actor, CommentsNeeded, Decision, Event, Message, Need, Numbers, Publication
+from actors.actor import (
+    Actor,
+    CommentsNeeded,
+    Decision,
+    Event,
+    Gone,
+    Message,
+    Need,
+    Numbers,
+    Publication,
+    RelationsNeeded,
+)
 from actors.runtime.backlog import Backlog
 from protocol.commands import Command, Person
 from protocol.errors import DomainError, Overloaded, Refused
-from protocol.views import Ack
 from store.base import Loaded
 from store.rows import AlarmRow, MarkRow, OperationRow, ReactionRow, Row
 
@@ -26,6 +36,7 @@ SNAPSHOT_ROWS = 2_000
 """Rows behind the snapshot, after which a new one is written."""
 PURGE_ALARM = "operations"
 
+Ids = TypeVar("Ids", CommentsNeeded, RelationsNeeded)
 Reply = Callable[[Any], None]
 """Takes the answer, or the ``DomainError``."""
 
@@ -151,8 +162,7 @@ class Activation:
             return self.actor.needs(command)
         mark = self._marks.get(command.slot, 0)
         needs = [self.actor.needs(message) for id, message in command.messages if id > mark]
-        ids = dict.fromkeys(id for need in needs if isinstance(need, CommentsNeeded) for id in need.ids)
-        return CommentsNeeded(tuple(ids)) if ids else None
+        return _joined(CommentsNeeded, needs) or _joined(RelationsNeeded, needs)
 
     def handle(self, envelope: Envelope, now: float, op_ttl_ms: int) -> tuple[Outcome, bool]:
         """Decide and apply; what came of it, and whether it may be answered at once.
@@ -179,8 +189,7 @@ class Activation:
         if done is not None:
             if done.fingerprint != print_:
                 raise Refused("operation_reused")
-            # What takes an operation id is answered by an ``Ack``; the gateway builds on its fields.
-            return Outcome(envelope, msgspec.json.decode(done.result, type=Ack), (), ())
+            return Outcome(envelope, msgspec.json.decode(done.result, type=command.answers), (), ())
         outcome = self._accept(envelope, self.actor.decide(command, envelope.by, now), now)
         if not isinstance(outcome.answer, DomainError):
             self._remember(envelope, print_, outcome, int(now * 1000), op_ttl_ms)
@@ -191,7 +200,7 @@ class Activation:
         publications: list[Publication] = []
         for event in decision.events:
             self.actor.apply(event)
-            self._touch(event.row)
+            self._write_event(event)
             self._events += 1
             publication = self.actor.publication(event)
             if publication is not None:
@@ -206,6 +215,15 @@ class Activation:
         except DomainError as error:
             answer = error
         return Outcome(envelope, answer, tuple(publications), decision.events)
+
+    def _write_event(self, event: Event) -> None:
+        match event.row:
+            case Gone(row_type, identity):
+                self._rows[row_type, identity] = None
+            case None:
+                pass  # It is in the row that every commit of the actor has.
+            case row:
+                self._touch(row)
 
     def _remember(self, envelope: Envelope, print_: bytes, outcome: Outcome, now_ms: int, ttl_ms: int) -> None:
         row = OperationRow(
@@ -336,8 +354,11 @@ class Activation:
         return outcomes
 
     def trim(self) -> None:
-        """Let caches shrink to their bounds, unless something of them is undurable."""
-        if not self.gated and self.actor is not None:
+        """Let caches shrink to their bounds, unless something of them is undurable.
+
+        Nor while something is read: what arrives may be older than what has become durable meanwhile.
+        """
+        if not self.gated and self.phase is not Phase.READING and self.actor is not None:
             self.actor.trim()
 
     def held(self) -> list[Envelope]:
@@ -354,6 +375,12 @@ class Activation:
         self.mailbox.clear()
         self._rows, self._messages, self._waiting, self._in_flight = {}, [], [], None
         return held
+
+
+def _joined(kind: type[Ids], needs: Iterable[Need | None]) -> Ids | None:
+    """What all of one kind among ``needs`` ask for."""
+    ids = dict.fromkeys(id for need in needs if isinstance(need, kind) for id in need.ids)
+    return kind(tuple(ids)) if ids else None
 
 
 def fingerprint(command: Command) -> bytes:

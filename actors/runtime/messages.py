@@ -15,7 +15,7 @@ from msgspec import Struct
 from actors.actor import ReadCounters, ReadHead, ShowPost
 from actors.runtime.activation import Delivery, packed
 from actors.runtime.outbox import decode_message, encode_message
-from protocol import accounts, commands
+from protocol import accounts, commands, graph
 from protocol.commands import Command, Person
 from protocol.delivery import Published
 from protocol.errors import ERRORS, DomainError, Overloaded, Refused, Unavailable
@@ -219,6 +219,8 @@ def _subclasses(kind: type[Command]) -> Iterator[type[Command]]:
 _KINDS: tuple[type[Command], ...] = (
     *_subclasses(commands.PostCommand),
     *_subclasses(accounts.UserCommand),
+    *_subclasses(graph.GraphCommand),
+    graph.ReadRelationships,
     ReadHead,
     ShowPost,
     ReadCounters,

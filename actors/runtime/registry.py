@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from actors.actor import AccountSaved, Actor, CommentsNeeded, Fetch, Need, RingAlarm, WritingsNeeded
+from actors.actor import AccountSaved, Actor, CommentsNeeded, Fetch, Need, RelationsNeeded, RingAlarm, TracesNeeded
 from actors.encoding import Encoder
 from actors.keys import parse_key, post_key, slot_of
 from actors.policy import Policy
@@ -385,13 +385,15 @@ class Registry:
 
     async def _read(self, activation: Activation, need: Need) -> None:
         assert activation.actor is not None
+        _, number = parse_key(activation.key)
         match need:
             case CommentsNeeded(ids):
-                _, post_id = parse_key(activation.key)
-                activation.actor.provide_comments(await self._store.comments(post_id, ids))
-            case WritingsNeeded(account_id, limit):
-                writings = await self._store.comments_of(account_id, after=(0, 0), limit=limit)
-                activation.actor.provide_writings(writings)
+                activation.actor.provide_comments(await self._store.comments(number, ids))
+            case RelationsNeeded(ids):
+                activation.actor.provide_relations(await self._store.graph.relations(number, ids))
+            case TracesNeeded(limit):
+                writings = await self._store.comments_of(number, after=(0, 0), limit=limit)
+                activation.actor.provide_traces(writings, await self._store.graph.ties(number, limit))
 
     # -- losing and putting away
 

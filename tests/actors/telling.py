@@ -5,14 +5,26 @@ from typing import Any
 
 import msgspec
 
-from actors.actor import Actor, CommentSaved, CommentsNeeded, Decision, Fetch, PostSaved, WritingsNeeded
+from actors.actor import (
+    Actor,
+    CommentSaved,
+    CommentsNeeded,
+    Decision,
+    Fetch,
+    Gone,
+    PostSaved,
+    RelationsNeeded,
+    TracesNeeded,
+)
 from actors.encoding import Encoder
 from actors.policy import Policy
 from actors.post import PostActor
+from actors.user import UserActor
 from protocol.commands import Command, Person
 from protocol.errors import DomainError
 from store.base import LoadedPost, WrittenComment
-from store.rows import Author, CommentRow, PostRow, ReactionRow, Row, SnapshotRow
+from store.graph import Relation, Ties
+from store.rows import Author, BlockRow, CommentRow, FollowRow, MuteRow, PostRow, ReactionRow, Row, SnapshotRow
 
 NOW = 1_770_000_000.0
 POST = 7
@@ -30,6 +42,8 @@ class Told:
         self.actor = actor
         self.rows: dict[tuple[type[Row], tuple[Any, ...]], Row] = {}
         self.decisions: list[Decision] = []
+        self.theirs: dict[int, Relation] = {}
+        """The others' side, where it is not that of somebody who does nothing."""
 
     def ask(self, command: Command, by: Person = BOB, now: float = NOW) -> Any:
         """Decide, apply and answer; a refusal is raised."""
@@ -38,13 +52,23 @@ class Told:
         self.decisions.append(decision)
         for event in decision.events:
             self.actor.apply(event)
-            self.rows[type(event.row), event.row.identity()] = event.row
+            self.write(event.row)
         if decision.viewed is not None:
             self.actor.look(decision.viewed)
         answer = decision.answer()
         if isinstance(answer, Fetch):
             answer = answer.finish({id: self.written()[id] for id in answer.ids})
         return answer
+
+    def write(self, row: Row | Gone | None) -> None:
+        """Keep the row of an event."""
+        match row:
+            case Gone(row_type, identity):
+                self.rows.pop((row_type, identity), None)
+            case None:
+                pass
+            case _:
+                self.rows[type(row), row.identity()] = row
 
     def code(self, command: Command, by: Person = BOB, now: float = NOW) -> str:
         """The code of a refusal, which leaves everything as it was."""
@@ -61,9 +85,13 @@ class Told:
             case CommentsNeeded(ids):
                 written = self.written()
                 self.actor.provide_comments([written[id] for id in ids if id in written])
-            case WritingsNeeded(account_id, limit):
-                writings = [(row.post_id, row.id) for row in self.comments() if row.author_id == account_id]
-                self.actor.provide_writings(writings[:limit])
+            case RelationsNeeded(ids):
+                self.actor.provide_relations([self.relation(id) for id in ids if id in AUTHORS or id in self.theirs])
+            case TracesNeeded(limit):
+                assert isinstance(self.actor, UserActor)
+                me = self.actor.account_id
+                writings = [(row.post_id, row.id) for row in self.comments() if row.author_id == me]
+                self.actor.provide_traces(writings[:limit], self.ties(me, limit))
             case None:
                 pass
 
@@ -83,6 +111,28 @@ class Told:
 
     def comments(self) -> list[CommentRow]:
         return self.of(CommentRow)
+
+    def relation(self, id: int) -> Relation:
+        """As it is stored, when everything is."""
+        assert isinstance(self.actor, UserActor)
+        me = self.actor.account_id
+        muted = self.rows.get((MuteRow, (me, id)))
+        return msgspec.structs.replace(
+            self.theirs.get(id, Relation(id=id, active=True)),
+            follows=(FollowRow, (me, id)) in self.rows,
+            blocking=(BlockRow, (me, id)) in self.rows,
+            muting=muted is not None,
+            muting_until_ms=muted.until_ms if isinstance(muted, MuteRow) else None,
+        )
+
+    def ties(self, me: int, limit: int) -> Ties:
+        follows = self.of(FollowRow)
+        return Ties(
+            [row.followee for row in follows if row.follower == me][:limit],
+            [row.follower for row in follows if row.followee == me][:limit],
+            [row.blocked for row in self.of(BlockRow)][:limit],
+            [row.muted for row in self.of(MuteRow)][:limit],
+        )
 
     def written(self) -> dict[int, WrittenComment]:
         return {row.id: WrittenComment(row, AUTHORS.get(row.author_id or 0)) for row in self.comments()}

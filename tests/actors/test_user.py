@@ -4,9 +4,11 @@ from typing import Any
 
 import pytest
 
+from actors.account import ERASE_AGAIN_MS, ERASE_CHUNK
 from actors.actor import AccountSaved, Message, RingAlarm, SessionSaved
 from actors.policy import Policy
-from actors.user import ERASE_AGAIN_MS, ERASE_CHUNK, SESSIONS_MAX, UserActor
+from actors.sessions import SESSIONS_MAX
+from actors.user import UserActor
 from protocol.accounts import (
     REFRESH_GRACE_MS,
     CreateAccount,
@@ -24,7 +26,7 @@ from protocol.accounts import (
 from protocol.commands import Command, EraseComments, ReadPost
 from protocol.views import Ack
 from store.base import LoadedUser
-from store.rows import AccountRow, CommentRow, SessionRow
+from store.rows import AccountRow, CommentRow, SessionRow, UserStateRow
 from tests.actors.telling import BOB, NOW, Told
 
 DAY_MS = 86_400_000
@@ -51,7 +53,9 @@ def reloaded(told: Told, now: float = NOW) -> Told:
     """The account as it is loaded from its rows, as the store gives them."""
     sessions = [row for row in told.of(SessionRow) if row.revoked_ms is None and row.expires_ms > now * 1000]
     accounts = told.of(AccountRow)
-    loaded = LoadedUser(account=accounts[0] if accounts else None, sessions=sessions)
+    state = told.actor.state_row()
+    assert isinstance(state, UserStateRow)
+    loaded = LoadedUser(account=accounts[0] if accounts else None, state=state, sessions=sessions)
     again = Told(UserActor.load(BOB.id, loaded, policy=Policy()))
     again.rows = dict(told.rows)
     return again
@@ -233,7 +237,7 @@ def test_sessions_that_are_over_stay_in_no_memory(told: Told) -> None:
         opened(told, f"s{number}", NOW + 2 * number * DAY_MS / 1000)
     assert isinstance(told.actor, UserActor)
 
-    assert len(told.actor._sessions) <= 1
+    assert len(told.actor.sessions) <= 1
 
 
 # -- the end
