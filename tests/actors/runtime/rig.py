@@ -28,6 +28,7 @@ from protocol.commands import (
     ReadPost,
 )
 from protocol.errors import DomainError
+from protocol.graph import GraphCommand, ReadRelationships
 from protocol.views import CommentPage, PostView
 from store.memory import CallFault, Held, MemoryStore
 from store.rows import CommentRow
@@ -143,14 +144,16 @@ class Rig:
 
     async def ask(self, command: Command, by: Person = BOB, op: str | None = None) -> Any:
         async with asyncio.timeout(60):
-            return await self.node.ask(self._key(command), command, by, op)
+            return await self.node.ask(self._key(command, by), command, by, op)
 
     def send(self, command: Command, by: Person = BOB, op: str | None = None) -> Asked:
         asked = Asked()
-        self.node.submit(self._key(command), command, by, op, asked.reply)
+        self.node.submit(self._key(command, by), command, by, op, asked.reply)
         return asked
 
-    def _key(self, command: Command) -> str:
+    def _key(self, command: Command, by: Person) -> str:
+        if isinstance(command, GraphCommand | ReadRelationships):
+            return user_key(by.id)
         post, account = getattr(command, "post", None), getattr(command, "account", 0)
         return post_key(post) if post is not None else user_key(account)
 
