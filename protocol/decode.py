@@ -19,6 +19,7 @@ from protocol.commands import (
     EditComment,
     EditPost,
     OperationId,
+    Person,
     PostCommand,
     PublishPost,
     React,
@@ -29,6 +30,7 @@ from protocol.commands import (
     View,
 )
 from protocol.errors import Refused
+from protocol.graph import Block, Follow, GraphCommand, Mute, RemoveFollower, Unblock, Unfollow, Unmute
 
 S = TypeVar("S", bound=Struct)
 Rules = Mapping[str, Callable[[Any], Any]]
@@ -36,6 +38,7 @@ Rules = Mapping[str, Callable[[Any], Any]]
 
 _POST: Final[Rules] = MappingProxyType({"post": text.decimal_id})
 _COMMENT: Final[Rules] = MappingProxyType({**_POST, "comment": text.decimal_id})
+_ACCOUNT: Final[Rules] = MappingProxyType({"account": text.decimal_id})
 
 RULES: Final[Mapping[type[Command], Rules]] = MappingProxyType(
     {
@@ -63,20 +66,30 @@ RULES: Final[Mapping[type[Command], Rules]] = MappingProxyType(
         EditPost: {**_POST, "title": text.title, "body": text.post_body, "slug": text.slug, "tags": text.tags},
         PublishPost: {**_POST, "at": text.unix_ms},
         DeletePost: _POST,
+        Follow: _ACCOUNT,
+        Unfollow: _ACCOUNT,
+        Block: _ACCOUNT,
+        Unblock: _ACCOUNT,
+        Mute: {**_ACCOUNT, "until": text.unix_ms},
+        Unmute: _ACCOUNT,
+        RemoveFollower: _ACCOUNT,
     }
 )
 """Of every command that carries what a client says."""
 
 
+Rpc = PostCommand | GraphCommand
+
+
 class _Call(NamedTuple):
     """How an RPC is decoded: the command's fields and, if it writes, the operation id."""
 
-    command: type[PostCommand]
+    command: type[Rpc]
     wire: type[Struct]
     fields: tuple[str, ...]
 
 
-def _call(command: type[PostCommand]) -> _Call:
+def _call(command: type[Rpc]) -> _Call:
     fields = command.__struct_fields__
     if not command.writes:
         return _Call(command, command, fields)
@@ -96,6 +109,7 @@ CALLS: Final[Mapping[str, _Call]] = MappingProxyType({
     for command in (
         CreateComment, EditComment, DeleteComment, ApproveComment, React, Applaud, View, Typing,
         ReadPost, ReadComment, ReadComments, EditPost, PublishPost, DeletePost,
+        Follow, Unfollow, Block, Unblock, Mute, Unmute, RemoveFollower,
     )
 })  # fmt: skip
 """The RPCs, by method."""
@@ -105,16 +119,16 @@ class Request(NamedTuple):
     """A command, the key of the actor that it is for, and the client's operation id."""
 
     key: str
-    command: PostCommand
+    command: Rpc
     op: str | None
 
 
-def decode_command(method: str, data: bytes | msgspec.Raw) -> Request:
-    """The command that an RPC carries.
+def decode_command(method: str, data: bytes | msgspec.Raw, by: Person) -> Request:
+    """The command that an RPC of ``by`` carries.
 
     Raises:
         Refused: ``method_not_found``; ``bad_request`` for what is no JSON; ``invalid`` with the field's path, or a
-            text's own code.
+            text's own code; ``unauthorized`` for what an anonymous reader cannot ask.
     """
     call = CALLS.get(method)
     if call is None:
@@ -124,7 +138,16 @@ def decode_command(method: str, data: bytes | msgspec.Raw) -> Request:
     if op is not None:
         text.in_field("op", text.operation_id, op)
     command = call.command(**_kept(decoded, call.fields, RULES[call.command]))
-    return Request(f"post:{command.post}", command, op)
+    return Request(_key(command, by), command, op)
+
+
+def _key(command: Rpc, by: Person) -> str:
+    """The actor that is asked: the post, or who asks."""
+    if isinstance(command, PostCommand):
+        return f"post:{command.post}"
+    if not by.id:
+        raise Refused("unauthorized", "sign in")
+    return f"user:{by.id}"
 
 
 def decode_body(kind: type[S], data: bytes, rules: Rules = MappingProxyType({})) -> S:

@@ -4,16 +4,37 @@ A command goes to the actor of who asks, and names the other. All are absolute: 
 answers the same.
 """
 
-from typing import Annotated
+from collections.abc import Sequence
+from typing import Annotated, Literal, NamedTuple
 
 from msgspec import UNSET, Meta, UnsetType
 
 from protocol.commands import Command, Id
+from protocol.errors import Refused
+from protocol.text import decimal_id, unix_ms
 from protocol.views import View
 
 FOLLOWING_MAX = 10_000
 """People that one person may follow."""
 RELATIONSHIPS_MAX = 100
+
+
+class Place(NamedTuple):
+    """Where somebody stands in a list of people; written ``<since_ms>.<account>``."""
+
+    since_ms: int
+    account: int
+
+    def __str__(self) -> str:
+        return f"{self.since_ms}.{self.account}"
+
+
+def parse_place(text: str) -> Place:
+    """Raises ``Refused("invalid")`` for what no page has given."""
+    since, _, account = text.partition(".")
+    if not since.isascii() or not since.isdecimal() or len(since) > 15:
+        raise Refused("invalid", "must be the next of the page before")
+    return Place(unix_ms(int(since)), int(decimal_id(account)))
 
 
 class Relationship(View, frozen=True):
@@ -50,6 +71,17 @@ class SuggestedPerson(View, frozen=True):
     paths: int
     """How many of those whom one follows follow this person; of many, a sample is asked."""
     followers: int
+
+
+PeopleList = Literal["followers", "following", "blocks", "mutes"]
+
+
+class PeoplePage(NamedTuple):
+    """A page of a list of people, newest first."""
+
+    people: Sequence[ListedPerson]
+    next: Place | None
+    """Where the page after begins; None on the last."""
 
 
 class GraphCommand(Command, frozen=True, kw_only=True):

@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping
 from datetime import datetime
 from types import MappingProxyType
-from typing import Annotated, Final, Literal
+from typing import Annotated, ClassVar, Final, Literal
 
 from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 
@@ -17,6 +17,7 @@ from protocol.accounts import AccountView
 from protocol.commands import POST_BODY_CHARS_MAX, TAGS_MAX, TITLE_CHARS_MAX, Id
 from protocol.decode import Rules
 from protocol.errors import Refused
+from protocol.graph import RELATIONSHIPS_MAX, parse_place
 from protocol.views import View
 
 Moment = Annotated[datetime, Meta(tz=True, description="RFC 3339, with an offset.")]
@@ -42,6 +43,9 @@ class Body(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
 
 class Query(Struct, frozen=True, kw_only=True):
     """The query of a request; parameters that it does not know are ignored."""
+
+    repeated: ClassVar[frozenset[str]] = frozenset()
+    """Parameters that may be given more than once, which makes a list; of the others the first counts."""
 
 
 # -- accounts ---------------------------------------------------------------------------------------------------------
@@ -103,6 +107,8 @@ class PublicProfile(View, frozen=True):
     url: str | None
     role: Literal["guest", "member", "author", "moderator", "admin"]
     created_at: str
+    followers: int
+    following: int
 
 
 # -- posts ------------------------------------------------------------------------------------------------------------
@@ -222,11 +228,38 @@ class TypingSignal(Body, frozen=True, kw_only=True):
     on: bool = True
 
 
+# -- people -----------------------------------------------------------------------------------------------------------
+
+
+class ListPeople(Query, frozen=True, kw_only=True):
+    before: Annotated[str, Meta(max_length=64)] | None = None
+    """The place in the ``Link`` of the page before."""
+    limit: Annotated[int, Meta(ge=1, le=100)] = 20
+
+
+class ListSuggestions(Query, frozen=True, kw_only=True):
+    limit: Annotated[int, Meta(ge=1, le=100)] = 20
+
+
+class RelationshipsQuery(Query, frozen=True, kw_only=True):
+    repeated = frozenset({"id"})
+    id: Annotated[list[Id], Meta(max_length=RELATIONSHIPS_MAX, description="Accounts, each in a parameter.")] = []
+
+
+class NewMute(Body, frozen=True, kw_only=True):
+    until: Moment | None = None
+    """A later time than now; by default without end."""
+
+
 # -- rules ------------------------------------------------------------------------------------------------------------
 
 
 def _address_or_none(value: str) -> str:
     return text.web_address(value) if value else value
+
+
+def _place(value: str) -> str:
+    return str(parse_place(value))
 
 
 def _ids(values: list[str]) -> list[str]:
@@ -265,6 +298,8 @@ RULES: Final[Mapping[type[Body | Query], Rules]] = MappingProxyType(
         CountsQuery: {"posts": _ids},
         NewComment: {"body": text.comment_body, "parent": text.decimal_id},
         CommentEdit: {"body": text.comment_body},
+        ListPeople: {"before": _place},
+        RelationshipsQuery: {"id": _ids},
         ListPosts: {"tag": text.plain, "author": text.plain, "before": text.decimal_id},
         ListComments: {"parent": text.decimal_id, "after": _page_mark},
     }

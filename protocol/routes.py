@@ -11,6 +11,7 @@ from msgspec import Struct
 from protocol import requests, views
 from protocol.accounts import AccountView
 from protocol.cluster import ClusterView
+from protocol.graph import ListedPerson, Relationship, SuggestedPerson
 
 Who = Literal["anyone", "writer", "member", "admin"]
 """Who may ask: anonymous readers too; accounts and guests; accounts; admins. Beyond that, an actor may refuse."""
@@ -69,6 +70,7 @@ class Endpoint(Struct, frozen=True, kw_only=True):
 
 _NO_POST = ("post_not_found",)
 _NO_COMMENT = ("post_not_found", "comment_not_found")
+_NO_OTHER = ("account_not_found", "oneself")
 _BAD_COMMENT = ("comment_empty", "comment_too_long", "refused")
 
 # fmt: off
@@ -262,6 +264,74 @@ _REACTIONS = (
     ),
 )
 
+_GRAPH = (
+    Endpoint(
+        method="PUT", path="/v1/users/{handle}/follow", name="follow", subject="People",
+        summary="Follow a member.",
+        who="member", answer=Relationship, errors=(*_NO_OTHER, "blocked", "blocking", "following_too_many"),
+    ),
+    Endpoint(
+        method="DELETE", path="/v1/users/{handle}/follow", name="unfollow", subject="People",
+        summary="Follow a member no more.",
+        who="member", answer=Relationship, errors=_NO_OTHER,
+    ),
+    Endpoint(
+        method="PUT", path="/v1/users/{handle}/block", name="block", subject="People",
+        summary="Block a member: neither follows the other any more.",
+        who="member", answer=Relationship, errors=_NO_OTHER,
+    ),
+    Endpoint(
+        method="DELETE", path="/v1/users/{handle}/block", name="unblock", subject="People",
+        summary="Take a block back; who followed before does not again.",
+        who="member", answer=Relationship, errors=_NO_OTHER,
+    ),
+    Endpoint(
+        method="PUT", path="/v1/users/{handle}/mute", name="mute", subject="People",
+        summary="See nothing of a member, who is not told; for good, or until a time.",
+        who="member", body=requests.NewMute, answer=Relationship, errors=_NO_OTHER,
+    ),
+    Endpoint(
+        method="DELETE", path="/v1/users/{handle}/mute", name="unmute", subject="People",
+        summary="Mute a member no more.",
+        who="member", answer=Relationship, errors=_NO_OTHER,
+    ),
+    Endpoint(
+        method="DELETE", path="/v1/me/followers/{handle}", name="remove_follower", subject="People",
+        summary="Have a member not follow one any more, who is not told and may follow again.",
+        who="member", answer=Relationship, errors=_NO_OTHER,
+    ),
+    Endpoint(
+        method="GET", path="/v1/users/{handle}/followers", name="list_followers", subject="People",
+        summary="Who follows a member, newest first.",
+        query=requests.ListPeople, answer=list[ListedPerson], headers=("Link",), errors=("account_not_found",),
+    ),
+    Endpoint(
+        method="GET", path="/v1/users/{handle}/following", name="list_following", subject="People",
+        summary="Whom a member follows, newest first.",
+        query=requests.ListPeople, answer=list[ListedPerson], headers=("Link",), errors=("account_not_found",),
+    ),
+    Endpoint(
+        method="GET", path="/v1/me/blocks", name="list_blocks", subject="People",
+        summary="Whom one blocks, newest first.",
+        who="member", query=requests.ListPeople, answer=list[ListedPerson], headers=("Link",),
+    ),
+    Endpoint(
+        method="GET", path="/v1/me/mutes", name="list_mutes", subject="People",
+        summary="Whom one mutes now, newest first.",
+        who="member", query=requests.ListPeople, answer=list[ListedPerson], headers=("Link",),
+    ),
+    Endpoint(
+        method="GET", path="/v1/relationships", name="read_relationships", subject="People",
+        summary="How one stands to up to 100 others; who has no account is left out.",
+        who="member", query=requests.RelationshipsQuery, answer=list[Relationship], errors=("account_not_found",),
+    ),
+    Endpoint(
+        method="GET", path="/v1/suggestions", name="list_suggestions", subject="People",
+        summary="Members whom those one follows follow, by how many of them do.",
+        who="member", query=requests.ListSuggestions, answer=list[SuggestedPerson],
+    ),
+)
+
 _OPERATIONS = (
     Endpoint(
         method="GET", path="/v1/cluster", name="read_cluster", subject="Operations",
@@ -281,7 +351,7 @@ STREAMS: tuple[Endpoint, ...] = (
 """Described like the others, and served by what keeps them open."""
 # fmt: on
 
-ENDPOINTS: tuple[Endpoint, ...] = (*_ACCOUNTS, *_POSTS, *_COMMENTS, *_REACTIONS, *_OPERATIONS)
+ENDPOINTS: tuple[Endpoint, ...] = (*_ACCOUNTS, *_POSTS, *_COMMENTS, *_REACTIONS, *_GRAPH, *_OPERATIONS)
 """What is asked and answered."""
 
 assert len({endpoint.name for endpoint in ENDPOINTS}) == len(ENDPOINTS), "two endpoints share a name"

@@ -17,7 +17,7 @@ from msgspec import Raw, Struct
 
 from protocol import centrifuge as wire
 from protocol.buckets import TokenBucket
-from protocol.commands import Person, PostCommand
+from protocol.commands import Command, Person
 from protocol.cursor import Cursor
 from protocol.decode import decode_command
 from protocol.delivery import PRESENT_LISTED_MAX, Attached, Presence, Published
@@ -79,7 +79,7 @@ class Ask(Struct, frozen=True):
 
     id: int
     key: str
-    command: PostCommand
+    command: Command
     op: str | None
 
 
@@ -199,7 +199,8 @@ class Session:
     def _perform(self, id: int, request: wire.Request | None) -> Action:
         match request:
             case wire.RpcRequest(method, data):
-                return Ask(id, *decode_command(method, data))
+                assert self._person is not None
+                return Ask(id, *decode_command(method, data, self._person))
             case wire.SubscribeRequest():
                 return self._subscribe(id, request)
             case wire.UnsubscribeRequest(channel):

@@ -38,41 +38,41 @@ class Directory:
         return self._ids.next() if at_ms is None else self._ids.at(at_ms)
 
     async def account_number(self) -> int:
-        with _available():
+        with available():
             return await self._store.account_number()
 
     async def claim_names(
         self, kind: Literal["account", "post"], names: Sequence[tuple[str, str]], id: int
     ) -> int | str:
-        with _available():
+        with available():
             return await self._store.claim_names(kind, names, id)
 
     async def release_name(self, kind: str, name: str, id: int) -> None:
-        with _available():
+        with available():
             await self._store.release_name(kind, name, id)
 
     async def resolve(self, kind: str, name: str) -> int | None:
-        with _available():
+        with available():
             return await self._store.resolve(kind, name)
 
     async def revoked_sessions(self, since_ms: int) -> list[tuple[str, int]]:
-        with _available():
+        with available():
             return await self._store.revoked_sessions(since_ms)
 
     async def ended_accounts(self, since_ms: int) -> list[tuple[int, int]]:
-        with _available():
+        with available():
             return await self._store.ended_accounts(since_ms)
 
     async def leases(self) -> Leases:
         """See ``Backend.leases``."""
-        with _available():
+        with available():
             owners = await self._store.owners()
         held = Counter(owner for owner, _ in owners.slots.values())
         workers = [Lease(str(worker.id), worker.node, worker.lease_s, held[worker.id]) for worker in owners.live]
         return Leases(workers, [slot for slot in range(SLOTS) if slot not in owners.slots])
 
     async def authors(self, ids: Sequence[int]) -> dict[int, AuthorView]:
-        with _available():
+        with available():
             found = await self._store.authors(ids)
         return {id: view for id, author in found.items() if (view := author_view(author)) is not None}
 
@@ -81,7 +81,7 @@ class Directory:
     ) -> list[PostView]:
         """Published posts, newest first, below id ``before``; with ``drafts`` also the unpublished ones."""
         states = ("published", "scheduled", "draft") if drafts else ("published",)
-        with _available():
+        with available():
             summaries = await self._store.posts(before=before, tag=tag, author_id=author_id, states=states, limit=limit)
         return [self._summary(summary) for summary in summaries]
 
@@ -100,7 +100,7 @@ class Directory:
 
 
 @contextmanager
-def _available() -> Iterator[None]:
+def available() -> Iterator[None]:
     """The store's absence, as clients are told of it."""
     try:
         yield

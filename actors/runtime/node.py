@@ -24,6 +24,7 @@ from actors.runtime.outbox import Outbox, encode_message
 from actors.runtime.ownership import Ownership
 from actors.runtime.past import Past
 from actors.runtime.peers import Peers
+from actors.runtime.people import People
 from actors.runtime.presence import encode_here, together
 from actors.runtime.registry import Registry
 from actors.runtime.relays import Relays
@@ -145,6 +146,9 @@ class Node:
         self.leases = directory.leases
         self.busiest = self._registry.busiest
         self.authors = directory.authors
+        people = People(store.graph)
+        self.people = people.page
+        self.suggestions = people.suggestions
         self.posts = directory.posts
 
     # -- life

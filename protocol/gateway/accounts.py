@@ -164,6 +164,8 @@ class Accounts:
             url=account.url or None,
             role=account.role,
             created_at=account.created_at,
+            followers=account.followers,
+            following=account.following,
         )
         return answer(profile)
 

@@ -13,6 +13,7 @@ from protocol.gateway.backend import Backend
 from protocol.gateway.cluster import Cluster
 from protocol.gateway.comments import Comments
 from protocol.gateway.embedding import Embedding
+from protocol.gateway.graph import Graph
 from protocol.gateway.hosts import HostUsers, Keys, PublishedKeys, SharedSecret, jwks_fetcher
 from protocol.gateway.http import Handler, Server, answer
 from protocol.gateway.limits import Limits
@@ -97,6 +98,7 @@ def make_app(
             **Posts(backend, origins).handlers(),
             **Comments().handlers(),
             **Reactions().handlers(),
+            **Graph(backend).handlers(),
             **Cluster(backend, registry, lambda: len(sockets.connections)).handlers(),
         },
     )

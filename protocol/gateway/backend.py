@@ -8,6 +8,7 @@ from protocol.commands import Command, Person
 from protocol.cursor import Cursor
 from protocol.delivery import Attached, Changed, Presence, Sink
 from protocol.errors import DomainError
+from protocol.graph import PeopleList, PeoplePage, Place, SuggestedPerson
 from protocol.views import Author, PostView
 
 Answer = Any
@@ -100,6 +101,14 @@ class Backend(Protocol):
         self, *, before: int | None, tag: str | None, author_id: int | None, drafts: bool, limit: int
     ) -> list[PostView]:
         """Published posts, newest first, below id ``before``; with ``drafts`` also the unpublished ones."""
+        ...
+
+    async def people(self, which: PeopleList, of: int, *, before: Place | None, limit: int) -> PeoplePage:
+        """A page of the followers of account ``of``, or of whom it follows, blocks or mutes."""
+        ...
+
+    async def suggestions(self, me: int, limit: int) -> Sequence[SuggestedPerson]:
+        """Whom ``me`` might follow, the likeliest first."""
         ...
 
     async def authors(self, ids: Sequence[int]) -> dict[int, Author]: ...

@@ -123,7 +123,7 @@ class Server:
             request=request,
             backend=self._backend,
             identity=identity,
-            query=None if endpoint.query is None else _decoded_query(endpoint.query, request.query),
+            query=None if endpoint.query is None else _decoded_query(endpoint.query, request),
             body=None if endpoint.body is None else await self._decoded_body(endpoint, endpoint.body, request),
             op=_operation_id(request) if endpoint.takes_operation else None,
         )
@@ -192,9 +192,11 @@ def _operation_id(request: web.BaseRequest) -> str | None:
     return op
 
 
-def _decoded_query(kind: type[Query], query: Mapping[str, str]) -> Struct:
+def _decoded_query(kind: type[Query], request: web.BaseRequest) -> Struct:
+    query = request.query
+    given = {name: query.getall(name) if name in kind.repeated else query[name] for name in query}
     try:
-        decoded = msgspec.convert(dict(query), kind, strict=False)
+        decoded = msgspec.convert(given, kind, strict=False)
     except msgspec.ValidationError as error:
         raise Refused("invalid", f"query: {error}") from None
     return checked(decoded, _rules(kind))

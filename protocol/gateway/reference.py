@@ -13,7 +13,7 @@ from typing import Any, Final, NamedTuple
 import msgspec
 from aiohttp import ETag, hdrs, web
 
-from protocol.commands import PostCommand
+from protocol.commands import Command
 from protocol.decode import CALLS
 from protocol.errors import ERRORS
 from protocol.gateway.assets import STATIC
@@ -226,14 +226,14 @@ def _rpcs(schemas: Schemas) -> str:
     return "".join(_rpc(method, call.command, schemas) for method, call in CALLS.items())
 
 
-def _rpc(method: str, command: type[PostCommand], schemas: Schemas) -> str:
+def _rpc(method: str, command: type[Command], schemas: Schemas) -> str:
     schema = schemas.described(command)
     op = [_row("op", _OP, False, "A retry with the same id is done once.")] if command.writes else []
     data = _fields("Data", schema, op)
     return f'<article id="rpc-{method}"><h3>{escape(method)}</h3><p>{_text(_first_words(command))}</p>{data}</article>'
 
 
-def _first_words(command: type[PostCommand]) -> str:
+def _first_words(command: type[Command]) -> str:
     """What a command's docstring says; nothing where it only inherits one."""
     return plain_words(command.__dict__.get("__doc__") or "")
 

@@ -13,6 +13,7 @@ from protocol.delivery import Attached, Changed, Presence, Present, Published, S
 from protocol.errors import DomainError, Refused, Unavailable
 from protocol.gateway.backend import Answer
 from protocol.gateway.identity import Identity, Visitor
+from protocol.graph import PeopleList, PeoplePage, Place, SuggestedPerson
 from protocol.views import Author, Counters, CountersChanged, PostView
 
 Reply = Callable[[Answer | DomainError], None]
@@ -202,6 +203,12 @@ class RecordingBackend:
         return None
 
     async def posts(self, **_: Any) -> list[PostView]:
+        return []
+
+    async def people(self, which: PeopleList, of: int, *, before: Place | None, limit: int) -> PeoplePage:
+        return PeoplePage([], None)
+
+    async def suggestions(self, me: int, limit: int) -> Sequence[SuggestedPerson]:
         return []
 
     async def authors(self, ids: Sequence[int]) -> dict[int, Author]:

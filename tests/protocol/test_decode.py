@@ -7,10 +7,12 @@ import pytest
 from msgspec import Struct
 
 from protocol import text
-from protocol.commands import CreateComment, EditPost, PublishPost, React, ReadComments, Typing, View
+from protocol.commands import ANONYMOUS, CreateComment, EditPost, Person, PublishPost, React, ReadComments, Typing, View
 from protocol.decode import CALLS, RULES, Request, decode_body, decode_command
 from protocol.errors import Refused
+from protocol.graph import Follow, Mute
 
+ADA = Person(id=3, handle="ada", name="Ada")
 HI = CreateComment(post="7", body="hi")
 NOT_AN_ID = "{}: must be the decimal digits of an id"
 NOT_AN_OP = "op: must be 1 to 128 printable ASCII characters"
@@ -18,7 +20,7 @@ NOT_AN_OP = "op: must be 1 to 128 printable ASCII characters"
 
 def refusal(method: str, data: bytes) -> Refused:
     with pytest.raises(Refused) as caught:
-        decode_command(method, data)
+        decode_command(method, data, ADA)
     return caught.value
 
 
@@ -33,12 +35,14 @@ def refusal(method: str, data: bytes) -> Refused:
         ("comment.list", {"post": "7", "order": "best"}, "post:7", ReadComments(post="7", order="best"), None),
         ("post.edit", {"post": "7", "title": " a  b"}, "post:7", EditPost(post="7", title="a b"), None),
         ("post.publish", {"post": "7", "at": 5}, "post:7", PublishPost(post="7", at=5), None),
+        ("follow", {"account": "7", "op": "a"}, "user:3", Follow(account="7"), "a"),
+        ("mute", {"account": "7", "until": 5}, "user:3", Mute(account="7", until=5), None),
     ],
 )  # fmt: skip
 def test_an_rpc_is_the_struct_as_json_with_an_operation_id(
     method: str, data: Any, key: str, command: Any, op: str | None
 ) -> None:
-    request = decode_command(method, json.dumps(data).encode())
+    request = decode_command(method, json.dumps(data).encode(), ADA)
     assert request == Request(key, command, op)
     assert type(request.command) is type(command)
 
@@ -73,12 +77,22 @@ def test_an_rpc_is_the_struct_as_json_with_an_operation_id(
         ("post.edit", b'{"post":"1","tags":["a",5]}', "invalid", "tags[1]: expected `str`, got `int`"),
         ("post.publish", b'{"post":"1","at":1e30}', "invalid", None),
         ("post.publish", b'{"post":"1","at":253402300800000}', "invalid", "at: must be a time in Unix milliseconds"),
+        ("follow", b'{"account":7}', "invalid", "account: expected `str`, got `int`"),
+        ("block", b'{"account":"9223372036854775808"}', "invalid", NOT_AN_ID.format("account")),
+        ("mute", b'{"account":"7","until":-1}', "invalid", "until: must be a time in Unix milliseconds"),
+        ("follower.gained", b'{"account":7}', "method_not_found", "unknown method"),
     ],
 )  # fmt: skip
 def test_what_is_wrong_is_refused_by_code_and_path(method: str, data: bytes, code: str, detail: str | None) -> None:
     refused = refusal(method, data)
     assert refused.code == code
     assert detail is None or refused.detail == detail
+
+
+def test_who_is_not_signed_in_has_no_actor_to_follow_with() -> None:
+    with pytest.raises(Refused) as caught:
+        decode_command("follow", b'{"account":"7"}', ANONYMOUS)
+    assert caught.value.code == "unauthorized"
 
 
 @pytest.mark.parametrize("nested", [b"[" * 10_000 + b"]" * 10_000, b'{"a":' * 10_000 + b"1" + b"}" * 10_000])
