@@ -18,6 +18,7 @@ from store.rows import (
     Author,
     BlockRow,
     CommentRow,
+    FanoutRow,
     FollowRow,
     MuteRow,
     PostRow,
@@ -111,7 +112,40 @@ class FollowersCounted(Struct, frozen=True):
     row: None = None
 
 
-PostEvent = CommentSaved | PostSaved | ReactionSaved
+class Habits(Struct, frozen=True, kw_only=True):
+    """What timelines go by, of one user: see ``UserStateRow``."""
+
+    posts: int = 0
+    posting: int = 0
+    reading: int = 0
+    seen_ms: int | None = None
+    celebrity: bool = False
+    arranged: str = ""
+    arranged_for: int = 0
+
+
+class HabitsChanged(Struct, frozen=True):
+    """The state's own row says so."""
+
+    habits: Habits
+    row: None = None
+
+
+class FanoutSaved(Struct, frozen=True):
+    """The post is being pushed to followers, and has come so far."""
+
+    row: FanoutRow
+
+
+class FanoutEnded(Struct, frozen=True):
+    post_id: int
+
+    @property
+    def row(self) -> Gone:
+        return Gone(FanoutRow, (self.post_id,))
+
+
+PostEvent = CommentSaved | PostSaved | ReactionSaved | FanoutSaved | FanoutEnded
 UserEvent = (
     AccountSaved
     | SessionSaved
@@ -122,6 +156,7 @@ UserEvent = (
     | MuteSaved
     | MuteEnded
     | FollowersCounted
+    | HabitsChanged
 )
 Event = PostEvent | UserEvent
 
@@ -154,7 +189,7 @@ class Decision(Struct, frozen=True):
     """What a command leads to. Without events, it was a read or a no-op."""
 
     answer: Callable[[], Any]
-    """Called once the events are applied; gives the answer, or a ``Fetch`` that completes it."""
+    """Called once the events are applied; gives the answer, or a ``Fetch`` that completes it, or a ``Job`` to do."""
     events: tuple[Event, ...] = ()
     viewed: Viewed | None = None
     alarms: Mapping[str, int | None] = {}

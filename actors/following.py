@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 from msgspec.structs import replace
 
+from actors import timelines
 from actors.actor import (
     BlockEnded,
     BlockSaved,
@@ -77,7 +78,8 @@ def follow(state: UserState, command: Follow, by: Person, now_ms: int) -> Decisi
     if state.following >= FOLLOWING_MAX:
         raise Refused("following_too_many")
     row = FollowRow(follower=state.account_id, followee=other.id, created_ms=now_ms)
-    return _standing(state, other.id, now_ms, (FollowSaved(row),), (_told(state, other.id, FollowerGained),))
+    standing = _standing(state, other.id, now_ms, (FollowSaved(row),), (_told(state, other.id, FollowerGained),))
+    return replace(standing, alarms=timelines.followed(state, now_ms))
 
 
 def unfollow(state: UserState, command: Unfollow, by: Person, now_ms: int) -> Decision:
@@ -154,14 +156,19 @@ def relationship(relation: Relation, now_ms: int) -> Relationship:
 # -- what other actors tell
 
 
-def gained(state: UserState, command: FollowerGained) -> Decision:
+def gained(state: UserState, command: FollowerGained, now_ms: int) -> Decision:
     # Who was deleted while the edge was on its way is followed by nobody.
     messages = () if state.active else (_told(state, command.account, DropFollow),)
-    return Decision(answer=Ack, events=(FollowersCounted(state.followers + 1),), messages=messages)
+    return replace(_counted(state, state.followers + 1, now_ms), messages=messages)
 
 
-def lost(state: UserState) -> Decision:
-    return Decision(answer=Ack, events=(FollowersCounted(state.followers - 1),))
+def lost(state: UserState, now_ms: int) -> Decision:
+    return _counted(state, state.followers - 1, now_ms)
+
+
+def _counted(state: UserState, followers: int, now_ms: int) -> Decision:
+    decision = timelines.counted(state, followers, now_ms)
+    return replace(decision, events=(FollowersCounted(followers), *decision.events))
 
 
 def dropped(state: UserState, command: DropFollow) -> Decision:

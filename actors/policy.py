@@ -11,5 +11,9 @@ class Policy(Struct, frozen=True, kw_only=True):
     """For so long an author may edit a comment."""
     erased_comments: Literal["tombstone", "anonymous"] = "anonymous"
     """What becomes of the comments of an account that is deleted."""
+    timelines: Literal["push", "pull", "hybrid", "adaptive"] = "hybrid"
+    """Whose posts are put into the timelines of their followers, rather than looked for when these read."""
+    celebrity_followers: int = 10_000
+    """Who has so many is a celebrity, whose posts hybrid and adaptive do not push."""
     operation_ttl_s: int = 86_400
     """For so long a repeated operation id gets the first result."""

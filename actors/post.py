@@ -8,7 +8,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from actors import commenting, reacting, reading
+from actors import commenting, fanout, reacting, reading
 from actors.actor import (
     CommentSaved,
     Decision,
@@ -21,6 +21,7 @@ from actors.actor import (
     RingAlarm,
     ShowPost,
 )
+from actors.jobs import ChunkPushed
 from actors.poststate import PostState
 from protocol.commands import (
     ANONYMOUS,
@@ -111,6 +112,10 @@ class PostActor(PostState):
                 return self._delete_post(by, now_ms)
             case RingAlarm(name="publish"):
                 return self._publish_due(now_ms)
+            case RingAlarm(name="fanout"):
+                return fanout.due(self)
+            case ChunkPushed():
+                return fanout.pushed(self, command, now_ms)
             case RingAlarm():
                 return Decision(answer=Ack, alarms={command.name: None})
             case _:
@@ -141,11 +146,16 @@ class PostActor(PostState):
             created_ms=created_ms,
             publish_ms=due_ms if scheduled else None,
             published_ms=created_ms if published else None,
+            published_id=fanout.place_of(self.post_id, created_ms, at_once=True) if published else 0,
             edited_ms=None,
         )
         author = Author(by.id, by.handle, by.name, by.url) if by.id else None
-        alarms = {PUBLISH_ALARM: due_ms} if scheduled else {}
-        return Decision(answer=self._ack_post, events=(PostSaved(row, author),), alarms=alarms)
+        saved = Decision(
+            answer=self._ack_post,
+            events=(PostSaved(row, author),),
+            alarms={PUBLISH_ALARM: due_ms} if scheduled else {},
+        )
+        return _with(saved, fanout.published(row, now_ms)) if published else saved
 
     def _edit_post(self, command: EditPost, by: Person, now_ms: int) -> Decision:
         post = self.own_post(by)
@@ -165,8 +175,7 @@ class PostActor(PostState):
         if command.at is not None and command.at > now_ms:
             saved = self._save_post(post, state="scheduled", publish_ms=command.at)
             return replace(saved, alarms={PUBLISH_ALARM: command.at})
-        saved = self._save_post(post, state="published", publish_ms=None, published_ms=now_ms)
-        return replace(saved, alarms={PUBLISH_ALARM: None})
+        return self._publish(post, now_ms)
 
     def _publish_due(self, now_ms: int) -> Decision:
         post = self.post
@@ -174,8 +183,19 @@ class PostActor(PostState):
             return Decision(answer=Ack, alarms={PUBLISH_ALARM: None})
         if post.publish_ms is not None and post.publish_ms > now_ms:
             return Decision(answer=Ack, alarms={PUBLISH_ALARM: post.publish_ms})
-        saved = self._save_post(post, state="published", publish_ms=None, published_ms=now_ms)
-        return replace(saved, alarms={PUBLISH_ALARM: None})
+        return self._publish(post, now_ms)
+
+    def _publish(self, post: PostRow, now_ms: int) -> Decision:
+        row = replace(
+            post,
+            state="published",
+            publish_ms=None,
+            published_ms=now_ms,
+            published_id=fanout.place_of(self.post_id, now_ms, at_once=False),
+            changed_offset=self.head + 1,
+        )
+        saved = Decision(answer=self._ack_post, events=(PostSaved(row, self.author),), alarms={PUBLISH_ALARM: None})
+        return _with(saved, fanout.published(row, now_ms))
 
     def _delete_post(self, by: Person, now_ms: int) -> Decision:
         if self.post is not None and self.post.state == "deleted" and self.owns(by):
@@ -184,7 +204,7 @@ class PostActor(PostState):
         saved = self._save_post(
             post, state="deleted", title="", body="", tags=[], slug=None, publish_ms=None, edited_ms=now_ms
         )
-        return replace(saved, alarms={PUBLISH_ALARM: None})
+        return _with(replace(saved, alarms={PUBLISH_ALARM: None}), fanout.withdrawn(self, post))
 
     def _save_post(self, post: PostRow, **changes: Any) -> Decision:
         row = replace(post, **changes, changed_offset=self.head + 1)
@@ -205,3 +225,12 @@ class PostActor(PostState):
                 return Publication(row.changed_offset, lambda: self.encoder.post_changed(view))
             case _:
                 return None
+
+
+def _with(saved: Decision, consequences: fanout.Consequences) -> Decision:
+    return replace(
+        saved,
+        events=(*saved.events, *consequences.events),
+        alarms={**saved.alarms, **consequences.alarms},
+        messages=(*saved.messages, *consequences.messages),
+    )

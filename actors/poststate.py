@@ -12,7 +12,17 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
-from actors.actor import CommentSaved, Event, Numbers, PostSaved, ReactionSaved, UserEvent, Viewed
+from actors.actor import (
+    CommentSaved,
+    Event,
+    FanoutEnded,
+    FanoutSaved,
+    Numbers,
+    PostSaved,
+    ReactionSaved,
+    UserEvent,
+    Viewed,
+)
 from actors.encoding import Encoder
 from actors.keys import post_key
 from actors.policy import Policy
@@ -24,7 +34,7 @@ from protocol.cursor import Cursor
 from protocol.errors import Refused
 from protocol.views import Counters, CountersChanged, PostView
 from store.base import LoadedPost, WrittenComment
-from store.rows import Author, CommentRow, PostRow, PostStateRow, PostViewsRow, ReactionRow
+from store.rows import Author, CommentRow, FanoutRow, PostRow, PostStateRow, PostViewsRow, ReactionRow
 
 RECENT_MAX = 128
 """Comments kept in memory with their text; those not yet durable are kept beyond it."""
@@ -54,6 +64,7 @@ class PostState:
         self.encoder = encoder
         self.post: PostRow | None = None
         self.author: Author | None = None
+        self.fanout: FanoutRow | None = None
         self.comments = 0
         self.tallies = Tallies()
         self.tree = CommentTree(self.tallies.score)
@@ -68,7 +79,7 @@ class PostState:
     def load(cls, post_id: int, loaded: LoadedPost, *, policy: Policy, encoder: Encoder, epoch: str) -> Self:
         """From the snapshot, and the rows that are newer."""
         actor = cls(post_id, policy=policy, encoder=encoder, epoch=epoch)
-        actor.post, actor.author = loaded.post, loaded.author
+        actor.post, actor.author, actor.fanout = loaded.post, loaded.author, loaded.fanout
         if loaded.snapshot is not None:
             actor._load_snapshot(msgspec.msgpack.decode(loaded.snapshot.data, type=PostSnapshot))
         for row in loaded.comments:
@@ -159,6 +170,10 @@ class PostState:
 
     def apply(self, event: Event) -> None:
         assert not isinstance(event, UserEvent), "not an event of a post"
+        if isinstance(event, FanoutSaved | FanoutEnded):
+            # None of this is shown: the post is the same.
+            self.fanout = event.row if isinstance(event, FanoutSaved) else None
+            return
         self.version += 1
         match event:
             case CommentSaved(row, author):

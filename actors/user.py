@@ -3,9 +3,10 @@
 The decisions stand in modules of their own: about the account, its sessions, and whom it follows, blocks and mutes.
 """
 
-from actors import account, following, sessions
+from actors import account, following, sessions, timelines
 from actors.account import ERASE_CHUNK
 from actors.actor import Decision, Need, RingAlarm, TracesNeeded
+from actors.jobs import EdgesClosed, TimelineTended
 from actors.userstate import UserState
 from protocol.accounts import (
     CreateAccount,
@@ -34,6 +35,7 @@ from protocol.graph import (
     Unfollow,
     Unmute,
 )
+from protocol.timelines import NoteReads, PostPublished, PostWithdrawn
 from protocol.views import Ack
 
 
@@ -88,11 +90,25 @@ class UserActor(UserState):
             case ReadRelationships():
                 return following.relationships(self, command, by, now_ms)
             case FollowerGained():
-                return following.gained(self, command)
+                return following.gained(self, command, now_ms)
             case FollowerLost():
-                return following.lost(self)
+                return following.lost(self, now_ms)
             case DropFollow():
                 return following.dropped(self, command)
+            case PostPublished():
+                return timelines.published(self, now_ms)
+            case PostWithdrawn():
+                return timelines.withdrawn(self)
+            case NoteReads():
+                return timelines.read(self, command, now_ms)
+            case TimelineTended():
+                return timelines.tended(self, command, now_ms)
+            case EdgesClosed():
+                return timelines.closed(self, command, now_ms)
+            case RingAlarm(name="timeline"):
+                return timelines.due(self, now_ms)
+            case RingAlarm(name="close edges"):
+                return timelines.close_due(self)
             case RingAlarm(name="erase"):
                 return account.erase(self, now_ms)
             case RingAlarm():

@@ -7,6 +7,8 @@ change it.
 from collections.abc import Sequence
 from typing import Self, assert_never
 
+from msgspec.structs import asdict
+
 from actors.actor import (
     AccountSaved,
     BlockEnded,
@@ -15,6 +17,8 @@ from actors.actor import (
     FollowEnded,
     FollowersCounted,
     FollowSaved,
+    Habits,
+    HabitsChanged,
     MuteEnded,
     MuteSaved,
     Numbers,
@@ -47,6 +51,7 @@ class UserState:
         self.sessions: dict[str, SessionRow] = {}
         self.followers = 0
         self.following = 0
+        self.habits = Habits()
         self.relations = Relations()
         self.writings: Sequence[tuple[int, int]] = ()
         self.ties = NO_TIES
@@ -59,6 +64,7 @@ class UserState:
         if loaded.state is not None:
             actor.version, actor.head = loaded.state.version, loaded.state.head
             actor.followers, actor.following = loaded.state.followers, loaded.state.following
+            actor.habits = Habits(**{name: getattr(loaded.state, name) for name in Habits.__struct_fields__})
         return actor
 
     @property
@@ -104,6 +110,8 @@ class UserState:
                 self.relations.fold(muted, muting=False, muting_until_ms=None)
             case FollowersCounted(followers):
                 self.followers = followers
+            case HabitsChanged(habits):
+                self.habits = habits
             case _:
                 assert_never(event)
 
@@ -144,6 +152,7 @@ class UserState:
             head=self.head,
             followers=self.followers,
             following=self.following,
+            **asdict(self.habits),
         )
 
     def views_row(self) -> PostViewsRow | None:

@@ -89,6 +89,8 @@ class UserStateRow(Row, frozen=True, kw_only=True):
     """So many follow that posts are not pushed to them."""
     arranged: str = ""
     """The strategy that the edges to others were last arranged by."""
+    arranged_for: int = 0
+    """The rate of reading that they were arranged for."""
 
 
 class FollowRow(Row, frozen=True, kw_only=True):

@@ -24,8 +24,15 @@ PARTS = (
     Part(("protocol.gateway",), ours=("protocol",)),
     Part(("protocol",), ours=("protocol",), pure=True),
     Part(("store",), ours=("store",)),
-    Part(("actors.runtime",), ours=("actors", "protocol", "store.base", "store.bus", "store.graph", "store.rows")),
-    Part(("actors",), ours=("actors", "protocol", "store.base", "store.graph", "store.rows"), pure=True),
+    Part(
+        ("actors.runtime",),
+        ours=("actors", "protocol", "store.base", "store.bus", "store.graph", "store.rows", "store.timelines"),
+    ),
+    Part(
+        ("actors",),
+        ours=("actors", "protocol", "store.base", "store.graph", "store.rows", "store.timelines"),
+        pure=True,
+    ),
     Part(("settings",), ours=("actors.policy", "protocol.gateway.options", "protocol.gateway.settings")),
     Part(("server",), ours=("actors", "protocol", "store", "settings", "server")),
 )

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager, suppress
 from functools import partial
 from typing import Any, Literal
 
-from actors.actor import SYSTEM, RingAlarm
+from actors.actor import SYSTEM
 from actors.encoding import Encoder
 from actors.keys import slot_of
 from actors.policy import Policy
@@ -78,7 +78,7 @@ class Node:
         )
         self._router = Router(env, metrics, self._ownership, peers, local=self._submit_here)
         self._committer = Committer(store, self._ownership, env, metrics, encode=encode_message)
-        self._alarms = Alarms(store, self._ownership, env, ring=self._ring)
+        self._alarms = Alarms(store, self._ownership, env, ring=self._tell_actor)
         self._outbox = Outbox(
             deliver=self._deliver, acknowledge=self._committer.enqueue_rows, delivered=metrics.messages.inc
         )
@@ -97,6 +97,7 @@ class Node:
             alarm_set=self._alarms.note,
             messages_sent=self._outbox.add,
             tell_author=self._tell_author,
+            report=self._tell_actor,
         )
         self._relays = Relays(
             env,
@@ -274,12 +275,13 @@ class Node:
     def _stream_epoch(self, key: str) -> str:
         return f"{self._epoch}:{key}"
 
-    def _ring(self, key: str, alarm: RingAlarm) -> None:
+    def _tell_actor(self, key: str, command: Command) -> None:
+        """An alarm is due, or a job is done; heard by an actor of this worker, or not at all."""
         if not self._ownership.ours(slot_of(key)):
             # Whoever has the actor now reads its alarms from the store.
             return
         with suppress(DomainError):
-            self._submit_here(key, alarm, SYSTEM, None, _ignore)
+            self._submit_here(key, command, SYSTEM, None, _ignore)
 
     def _deliver(self, receiver: str, delivery: Delivery, reply: Reply) -> None:
         self.submit(receiver, delivery, SYSTEM, None, reply)

@@ -9,6 +9,7 @@ from typing import Any
 
 from actors.actor import AccountSaved, Actor, CommentsNeeded, Fetch, Need, RelationsNeeded, RingAlarm, TracesNeeded
 from actors.encoding import Encoder
+from actors.jobs import Job
 from actors.keys import parse_key, post_key, slot_of
 from actors.policy import Policy
 from actors.post import PostActor
@@ -26,12 +27,14 @@ from actors.runtime.backlog import Backlog
 from actors.runtime.committer import Committer
 from actors.runtime.env import Env
 from actors.runtime.hub import Hub
+from actors.runtime.jobs import done
 from actors.runtime.metrics import Metrics
 from actors.runtime.ownership import Ownership
 from actors.runtime.past import render_ahead
 from actors.runtime.tasks import Tasks
 from actors.user import UserActor
 from protocol.cluster import ActorLoad
+from protocol.commands import Command
 from protocol.errors import DomainError, Overloaded, Unavailable
 from store.base import Loaded, Store, StoreUnavailable
 from store.rows import AlarmRow, Author, OutboxRow, SnapshotRow
@@ -65,6 +68,7 @@ class Registry:
         alarm_set: Callable[[AlarmRow], None],
         messages_sent: Callable[[Sequence[OutboxRow]], None],
         tell_author: Callable[[int, Author | None], None],
+        report: Callable[[str, Command], None],
     ) -> None:
         self._store = store
         self._env = env
@@ -78,6 +82,7 @@ class Registry:
         self._alarm_set = alarm_set
         self._messages_sent = messages_sent
         self._tell_author = tell_author
+        self._report = report
         self._backlog = Backlog()
         self._activations: dict[str, Activation] = {}
         self._tasks = Tasks()
@@ -219,6 +224,9 @@ class Registry:
             log.exception("%s could not publish", activation.key)
         if isinstance(outcome.answer, Fetch):
             self._tasks.spawn(self._fetch(activation, outcome.envelope, outcome.answer), f"fetch {activation.key}")
+        elif isinstance(outcome.answer, Job):
+            self.reply(outcome.envelope, None)
+            self._tasks.spawn(self._do(activation.key, outcome.answer), f"job of {activation.key}")
         else:
             self.reply(outcome.envelope, outcome.answer)
 
@@ -264,6 +272,12 @@ class Registry:
         finally:
             # Also if this worker ends meanwhile.
             self.reply(envelope, answer)
+
+    async def _do(self, key: str, job: Job) -> None:
+        try:
+            self._report(key, await done(self._store.timelines, job))
+        except StoreUnavailable as error:
+            log.warning("%s: a job waits for its alarm: %s", key, error)
 
     def author_changed(self, id: int, author: Author | None) -> None:
         """Someone has another name or address now, or none any more: show it in what is in memory."""

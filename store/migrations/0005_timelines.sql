@@ -18,7 +18,8 @@ ALTER TABLE user_state
     ADD COLUMN reading   bigint NOT NULL DEFAULT 0,
     ADD COLUMN seen_at   timestamptz,
     ADD COLUMN celebrity boolean NOT NULL DEFAULT false,
-    ADD COLUMN arranged  text NOT NULL DEFAULT '';
+    ADD COLUMN arranged  text NOT NULL DEFAULT '',
+    ADD COLUMN arranged_for bigint NOT NULL DEFAULT 0;
 INSERT INTO user_state (user_id, version, head, followers, following, posts)
 SELECT author_id, 0, 0, 0, 0, count(*) FROM post
 WHERE state = 'published' AND page_url IS NULL AND author_id IS NOT NULL GROUP BY author_id

@@ -31,7 +31,7 @@ from protocol.errors import DomainError
 from protocol.graph import GraphCommand, ReadRelationships
 from protocol.views import CommentPage, PostView
 from store.memory import CallFault, Held, MemoryStore
-from store.rows import CommentRow
+from store.rows import CommentRow, FanoutRow, OutboxRow
 
 STARTED_AT_S = 1_770_000_000.0
 POST = 7
@@ -128,6 +128,7 @@ class Rig:
             if store is None:
                 await rig.account(ANN, BOB, CID, MOD)
                 await rig.ask(CreatePost(post=str(POST), title="A post", body="Words"), ANN)
+                await rig.fanned_out()
             yield rig
         finally:
             await rig.stop()
@@ -186,6 +187,11 @@ class Rig:
         until = asyncio.Event()
         self.fault(Held(method, until))
         return until
+
+    async def fanned_out(self) -> None:
+        """Let every post come into the timelines that it belongs in, and every message arrive."""
+        while self.store.rows(FanoutRow) or self.store.rows(OutboxRow):
+            await asyncio.sleep(0.01)
 
     async def settle(self) -> None:
         """Let everything happen that needs no time."""

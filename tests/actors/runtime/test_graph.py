@@ -6,6 +6,7 @@ from random import Random
 
 import pytest
 
+from actors.keys import user_key
 from protocol.accounts import DeleteAccount, ReadAccount
 from protocol.commands import Person
 from protocol.errors import DomainError
@@ -130,7 +131,7 @@ async def test_a_deleted_account_leaves_no_edge_and_right_counts(rig: Rig) -> No
     assert edges(rig.store) == {(CID.id, ANN.id)}
     assert counts(rig.store) == counted(rig.store)
     assert next(row.state for row in rig.store.rows(AccountRow) if row.id == BOB.id) == "deleted"
-    assert rig.store.rows(AlarmRow) == []
+    assert [row for row in rig.store.rows(AlarmRow) if row.actor == user_key(BOB.id)] == []
 
 
 async def test_who_follows_an_account_while_it_is_deleted_does_not_keep_the_edge(rig: Rig) -> None:

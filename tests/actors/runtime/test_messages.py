@@ -70,7 +70,8 @@ async def test_an_alarm_that_could_not_be_handled_rings_again(rig: Rig) -> None:
     rig.fault(RequestLost("commit"))
     await asyncio.sleep(4)
 
-    assert rig.store.calls["commit"] == commits + 2
+    # The one that failed, the publication, and three for what follows from it.
+    assert rig.store.calls["commit"] == commits + 5
     assert (await rig.read_post(BOB, 8)).state == "published"
 
 
@@ -198,7 +199,7 @@ async def test_a_message_that_was_handled_before_is_passed_over(rig: Rig) -> Non
     await rig.ask(say("hello"), BOB)
     await rig.ask(DeleteAccount(account=BOB.id), BOB)
     await asyncio.sleep(0.3)
-    (mark,) = rig.store.rows(MarkRow)
+    (mark,) = (row for row in rig.store.rows(MarkRow) if row.receiver.startswith("post:"))
     await asyncio.sleep(10)
 
     assert mark.receiver == f"post:{POST}"

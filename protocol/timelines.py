@@ -1,0 +1,32 @@
+"""What concerns timelines: what actors are told of posts that come and go, and of readers."""
+
+from protocol.commands import Command
+from protocol.views import PostView, View
+
+
+class TimelinePage(View, frozen=True):
+    posts: list[PostView]
+    """Newest first."""
+    next: str | None
+    """``before`` of the next page; null on the last."""
+    cursor: str
+    """Where the feed stands: go on live from here and nothing is lost between the page and live."""
+
+
+class PostPublished(Command, frozen=True, kw_only=True):
+    """Between actors: you have published a post."""
+
+    method = "post.published"
+
+
+class PostWithdrawn(Command, frozen=True, kw_only=True):
+    """Between actors: a published post of yours is deleted."""
+
+    method = "post.withdrawn"
+
+
+class NoteReads(Command, frozen=True, kw_only=True):
+    """Between actors: you have read your timeline so many times since this was noted last."""
+
+    method = "timeline.read"
+    reads: int
