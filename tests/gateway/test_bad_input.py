@@ -29,7 +29,9 @@ class Scene(NamedTuple):
 
     async def call(self, method: str, path: str, **how: Any) -> Answer:
         how.setdefault("token", self.token)
-        return await self.site.api.call(method, path.replace("{id}", self.post).replace("{comment}", "1"), **how)
+        for part, value in {"{id}": self.post, "{comment}": "1", "{handle}": "ada"}.items():
+            path = path.replace(part, value)
+        return await self.site.api.call(method, path, **how)
 
 
 @pytest_asyncio.fixture
