@@ -78,6 +78,14 @@ class Encoder:
             cursor=cursor,
         )
 
+    def kept_post(self, key: object) -> bytes | None:
+        """The JSON of a ``PostView`` that was kept under ``key``."""
+        return self._kept.get(("shown", key))
+
+    def keep_post(self, key: object, view: PostView) -> bytes:
+        """The JSON of ``view``; ``key`` is everything that it depends on, or stands for that."""
+        return self._keep(("shown", key), self._json.encode(view))
+
     def post_changed(self, view: PostView) -> bytes:
         return self._json.encode(PostChanged(post=Raw(self._json.encode(view))))
 

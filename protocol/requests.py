@@ -124,6 +124,12 @@ class ListPosts(Query, frozen=True, kw_only=True):
     """Unpublished ones too; for their author and moderators."""
 
 
+class ReadTimeline(Query, frozen=True, kw_only=True):
+    before: Id | None = None
+    """The ``next`` of the page before."""
+    limit: Annotated[int, Meta(ge=1, le=100)] = 20
+
+
 class NewPost(Body, frozen=True, kw_only=True):
     title: Title
     body: PostBody = ""

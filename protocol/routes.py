@@ -12,6 +12,7 @@ from protocol import requests, views
 from protocol.accounts import AccountView
 from protocol.cluster import ClusterView
 from protocol.graph import ListedPerson, Relationship, SuggestedPerson
+from protocol.timelines import TimelinePage
 
 Who = Literal["anyone", "writer", "member", "admin"]
 """Who may ask: anonymous readers too; accounts and guests; accounts; admins. Beyond that, an actor may refuse."""
@@ -332,6 +333,20 @@ _GRAPH = (
     ),
 )
 
+_TIMELINES = (
+    Endpoint(
+        method="GET", path="/v1/timeline", name="read_timeline", subject="Timelines",
+        summary="The posts of oneself and of whom one follows, by the time of their publication, newest first; and the "
+        "cursor to go on live from. A page may hold fewer posts than asked for and still not be the last.",
+        who="member", query=requests.ReadTimeline, answer=TimelinePage, headers=("Link",),
+    ),
+    Endpoint(
+        method="GET", path="/v1/users/{handle}/posts", name="list_posts_of", subject="Timelines",
+        summary="The posts of a member, by the time of their publication, newest first; none across a block.",
+        query=requests.ReadTimeline, answer=list[views.PostView], headers=("Link",), errors=("account_not_found",),
+    ),
+)
+
 _OPERATIONS = (
     Endpoint(
         method="GET", path="/v1/cluster", name="read_cluster", subject="Operations",
@@ -351,7 +366,15 @@ STREAMS: tuple[Endpoint, ...] = (
 """Described like the others, and served by what keeps them open."""
 # fmt: on
 
-ENDPOINTS: tuple[Endpoint, ...] = (*_ACCOUNTS, *_POSTS, *_COMMENTS, *_REACTIONS, *_GRAPH, *_OPERATIONS)
+ENDPOINTS: tuple[Endpoint, ...] = (
+    *_ACCOUNTS,
+    *_POSTS,
+    *_COMMENTS,
+    *_REACTIONS,
+    *_GRAPH,
+    *_TIMELINES,
+    *_OPERATIONS,
+)
 """What is asked and answered."""
 
 assert len({endpoint.name for endpoint in ENDPOINTS}) == len(ENDPOINTS), "two endpoints share a name"

@@ -9,7 +9,7 @@ from typing import Any, Final
 import msgspec
 from msgspec import Struct
 
-from protocol import views
+from protocol import timelines, views
 from protocol.requests import Change
 
 Json = dict[str, Any]
@@ -25,6 +25,7 @@ _ENCODED: Final[dict[tuple[type[Struct], str], str]] = {
     (Change, "data"): PUBLICATION,
 }
 """Fields that hold JSON which is encoded already: what it is."""
+_ENCODED_LISTS: Final[dict[tuple[type[Struct], str], str]] = {(timelines.TimelinePage, "posts"): "PostView"}
 
 
 class Schemas:
@@ -69,6 +70,8 @@ class Schemas:
         for name in properties:
             if (what := _ENCODED.get((struct, name))) is not None:
                 properties[name].update({"$ref": REFERENCE.format(name=what)})
+            if (what := _ENCODED_LISTS.get((struct, name))) is not None:
+                properties[name].update({"type": "array", "items": {"$ref": REFERENCE.format(name=what)}})
 
     def _field_words(self, struct: type[Struct]) -> dict[str, str]:
         """What the source says below each field: the words stand once, where the field does."""

@@ -1,11 +1,23 @@
 """What concerns timelines: what actors are told of posts that come and go, and of readers."""
 
+from typing import NamedTuple
+
+from msgspec import Raw
+
 from protocol.commands import Command
-from protocol.views import PostView, View
+from protocol.views import View
+
+
+class PostPage(NamedTuple):
+    posts: Raw
+    """JSON of a list of ``PostView``, newest first."""
+    next: int | None
+    """The place below which the next page begins; None on the last."""
+    cursor: str
 
 
 class TimelinePage(View, frozen=True):
-    posts: list[PostView]
+    posts: Raw
     """Newest first."""
     next: str | None
     """``before`` of the next page; null on the last."""

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Literal
 
 from actors.encoding import Encoder, author_view
@@ -83,20 +84,25 @@ class Directory:
         states = ("published", "scheduled", "draft") if drafts else ("published",)
         with available():
             summaries = await self._store.posts(before=before, tag=tag, author_id=author_id, states=states, limit=limit)
-        return [self._summary(summary) for summary in summaries]
+        shown = partial(summary_view, self._encoder, epoch=self._epoch, watchers=self._watchers)
+        return [shown(summary) for summary in summaries]
 
-    def _summary(self, summary: PostSummary) -> PostView:
-        key, state = post_key(summary.post.id), summary.state
-        counters = Counters(
-            comments=state.comments,
-            reactions=state.reactions,
-            applause=state.applause,
-            views=summary.views,
-            viewers=summary.viewers,
-            watchers=self._watchers(key),
-        )
-        cursor = str(Cursor(self._epoch(key), state.head))
-        return self._encoder.post(summary.post, summary.author, version=state.version, counters=counters, cursor=cursor)
+
+def summary_view(
+    encoder: Encoder, summary: PostSummary, *, epoch: Callable[[str], str], watchers: Callable[[str], int]
+) -> PostView:
+    """A post on a page of posts."""
+    key, state = post_key(summary.post.id), summary.state
+    counters = Counters(
+        comments=state.comments,
+        reactions=state.reactions,
+        applause=state.applause,
+        views=summary.views,
+        viewers=summary.viewers,
+        watchers=watchers(key),
+    )
+    cursor = str(Cursor(epoch(key), state.head))
+    return encoder.post(summary.post, summary.author, version=state.version, counters=counters, cursor=cursor)
 
 
 @contextmanager

@@ -15,7 +15,7 @@ from msgspec import Struct
 from actors.actor import ReadCounters, ReadHead, ShowPost
 from actors.runtime.activation import Delivery, packed
 from actors.runtime.outbox import decode_message, encode_message
-from protocol import accounts, commands, graph
+from protocol import accounts, commands, graph, timelines
 from protocol.commands import Command, Person
 from protocol.delivery import Published
 from protocol.errors import ERRORS, DomainError, Overloaded, Refused, Unavailable
@@ -221,6 +221,7 @@ _KINDS: tuple[type[Command], ...] = (
     *_subclasses(accounts.UserCommand),
     *_subclasses(graph.GraphCommand),
     graph.ReadRelationships,
+    timelines.NoteReads,
     ReadHead,
     ShowPost,
     ReadCounters,

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from actors.actor import SYSTEM
 from actors.encoding import Encoder
-from actors.keys import slot_of
+from actors.keys import slot_of, user_key
 from actors.policy import Policy
 from actors.runtime.activation import Delivery, Envelope, Reply
 from actors.runtime.alarms import Alarms
@@ -31,10 +31,12 @@ from actors.runtime.relays import Relays
 from actors.runtime.router import Router
 from actors.runtime.streams import Streams, resolve
 from actors.runtime.tasks import Tasks
+from actors.runtime.timelines import Timelines
 from protocol.cluster import Worker
 from protocol.commands import Command, Person, Typing
 from protocol.delivery import Presence
 from protocol.errors import DomainError, Unavailable
+from protocol.timelines import NoteReads
 from store.base import Store, StoreUnavailable
 from store.bus import Bus
 from store.rows import Author
@@ -148,7 +150,18 @@ class Node:
         self.busiest = self._registry.busiest
         self.authors = directory.authors
         people = People(store.graph)
+        timelines = Timelines(
+            store,
+            encoder,
+            env,
+            kinds=policy.reaction_kinds,
+            epoch=self._stream_epoch,
+            watchers=self._hub.watchers,
+            note=self._note_reads,
+        )
         self.people = people.page
+        self.timeline = timelines.timeline
+        self.posts_of = timelines.posts_of
         self.suggestions = people.suggestions
         self.posts = directory.posts
 
@@ -295,6 +308,9 @@ class Node:
     def _author_changed(self, message: AuthorChanged) -> None:
         author = None if message.name is None else Author(message.id, message.handle, message.name, message.url)
         self._registry.author_changed(message.id, author)
+
+    def _note_reads(self, reader: int, reads: int) -> None:
+        self.submit(user_key(reader), NoteReads(reads=reads), SYSTEM, None, _ignore)
 
     # -- slots come and go
 

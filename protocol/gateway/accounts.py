@@ -6,7 +6,7 @@ from urllib.parse import quote
 from aiohttp import hdrs, web
 from msgspec import UnsetType
 
-from protocol import requests, text
+from protocol import requests
 from protocol.accounts import (
     AccountView,
     CreateAccount,
@@ -153,10 +153,7 @@ class Accounts:
         return no_content()
 
     async def read_user(self, call: Call) -> web.Response:
-        number = await self._backend.resolve("handle", call.path("handle", text.handle, "account_not_found"))
-        if number is None:
-            raise Refused("account_not_found")
-        account: AccountView = await self._ask(ReadAccount(account=number), call.by)
+        account: AccountView = await self._ask(ReadAccount(account=await call.account()), call.by)
         profile = requests.PublicProfile(
             id=account.id,
             handle=account.handle,

@@ -30,6 +30,7 @@ from protocol.gateway.scrape import Scrape
 from protocol.gateway.settings import GatewaySettings
 from protocol.gateway.sockets import Sockets
 from protocol.gateway.sse import SseEndpoint
+from protocol.gateway.timelines import Timelines
 from protocol.gateway.tokens import Tokens
 from protocol.gateway.websocket import WebSocketEndpoint
 from protocol.routes import ENDPOINTS
@@ -99,6 +100,7 @@ def make_app(
             **Comments().handlers(),
             **Reactions().handlers(),
             **Graph(backend).handlers(),
+            **Timelines(backend).handlers(),
             **Cluster(backend, registry, lambda: len(sockets.connections)).handlers(),
         },
     )

@@ -9,6 +9,7 @@ from protocol.cursor import Cursor
 from protocol.delivery import Attached, Changed, Presence, Sink
 from protocol.errors import DomainError
 from protocol.graph import PeopleList, PeoplePage, Place, SuggestedPerson
+from protocol.timelines import PostPage
 from protocol.views import Author, PostView
 
 Answer = Any
@@ -109,6 +110,14 @@ class Backend(Protocol):
 
     async def suggestions(self, me: int, limit: int) -> Sequence[SuggestedPerson]:
         """Whom ``me`` might follow, the likeliest first."""
+        ...
+
+    async def timeline(self, reader: int, *, before: int | None, limit: int) -> PostPage:
+        """The newest posts of the reader and of whom the reader follows, below the place ``before``."""
+        ...
+
+    async def posts_of(self, author: int, *, reader: int, before: int | None, limit: int) -> PostPage:
+        """The newest posts of an author below the place ``before``, as ``reader`` (0: nobody) may see them."""
         ...
 
     async def authors(self, ids: Sequence[int]) -> dict[int, Author]: ...

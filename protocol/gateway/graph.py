@@ -4,8 +4,7 @@ from collections.abc import Mapping
 
 from aiohttp import web
 
-from protocol import requests, text
-from protocol.errors import Refused
+from protocol import requests
 from protocol.gateway.backend import Backend
 from protocol.gateway.http import Call, Handler, answer, next_link
 from protocol.graph import (
@@ -48,35 +47,35 @@ class Graph:
     # -- what one does
 
     async def follow(self, call: Call) -> web.Response:
-        return await self._ask(call, Follow(account=await self._other(call)))
+        return await self._ask(call, Follow(account=str(await call.account())))
 
     async def unfollow(self, call: Call) -> web.Response:
-        return await self._ask(call, Unfollow(account=await self._other(call)))
+        return await self._ask(call, Unfollow(account=str(await call.account())))
 
     async def block(self, call: Call) -> web.Response:
-        return await self._ask(call, Block(account=await self._other(call)))
+        return await self._ask(call, Block(account=str(await call.account())))
 
     async def unblock(self, call: Call) -> web.Response:
-        return await self._ask(call, Unblock(account=await self._other(call)))
+        return await self._ask(call, Unblock(account=str(await call.account())))
 
     async def mute(self, call: Call) -> web.Response:
         body: requests.NewMute = call.body
         until_ms = None if body.until is None else unix_ms(body.until)
-        return await self._ask(call, Mute(account=await self._other(call), until=until_ms))
+        return await self._ask(call, Mute(account=str(await call.account()), until=until_ms))
 
     async def unmute(self, call: Call) -> web.Response:
-        return await self._ask(call, Unmute(account=await self._other(call)))
+        return await self._ask(call, Unmute(account=str(await call.account())))
 
     async def remove_follower(self, call: Call) -> web.Response:
-        return await self._ask(call, RemoveFollower(account=await self._other(call)))
+        return await self._ask(call, RemoveFollower(account=str(await call.account())))
 
     # -- who there is
 
     async def followers(self, call: Call) -> web.Response:
-        return await self._page(call, "followers", await self._shown(call))
+        return await self._page(call, "followers", await call.member())
 
     async def following(self, call: Call) -> web.Response:
-        return await self._page(call, "following", await self._shown(call))
+        return await self._page(call, "following", await call.member())
 
     async def blocks(self, call: Call) -> web.Response:
         return await self._page(call, "blocks", call.by.id)
@@ -97,20 +96,6 @@ class Graph:
     async def _ask(self, call: Call, command: GraphCommand | ReadRelationships) -> web.Response:
         """Ask the actor of who asks."""
         return answer(await self._backend.ask(f"user:{call.by.id}", command, call.by))
-
-    async def _other(self, call: Call) -> str:
-        """The account of the handle in the path, be it deleted. Raises ``Refused("account_not_found")``."""
-        number = await self._backend.resolve("handle", call.path("handle", text.handle, "account_not_found"))
-        if number is None:
-            raise Refused("account_not_found")
-        return str(number)
-
-    async def _shown(self, call: Call) -> int:
-        """The same, of an account that is there for all to see."""
-        number = int(await self._other(call))
-        if not await self._backend.authors([number]):
-            raise Refused("account_not_found")
-        return number
 
     async def _page(self, call: Call, which: PeopleList, of: int) -> web.Response:
         query: requests.ListPeople = call.query

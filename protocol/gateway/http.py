@@ -66,6 +66,20 @@ class Call(Struct, frozen=True, kw_only=True):
         except Refused:
             raise Refused(code) from None
 
+    async def account(self) -> int:
+        """The account of the handle in the path, be it deleted. Raises ``Refused("account_not_found")``."""
+        number = await self.backend.resolve("handle", self.path("handle", text.handle, "account_not_found"))
+        if number is None:
+            raise Refused("account_not_found")
+        return number
+
+    async def member(self) -> int:
+        """The same, of an account that is there for all to see."""
+        number = await self.account()
+        if not await self.backend.authors([number]):
+            raise Refused("account_not_found")
+        return number
+
     async def ask_post(self, command: Command) -> Answer:
         """Ask the post in the path, in the name of who asks."""
         return await self.backend.ask(f"post:{self.post}", command, self.by, self.op if command.writes else None)

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 import msgspec
+from msgspec import Raw
 
 from protocol.cluster import ActorLoad, Lease, Leases, Worker
 from protocol.commands import Command, CreateComment, Person
@@ -14,6 +15,7 @@ from protocol.errors import DomainError, Refused, Unavailable
 from protocol.gateway.backend import Answer
 from protocol.gateway.identity import Identity, Visitor
 from protocol.graph import PeopleList, PeoplePage, Place, SuggestedPerson
+from protocol.timelines import PostPage
 from protocol.views import Author, Counters, CountersChanged, PostView
 
 Reply = Callable[[Answer | DomainError], None]
@@ -210,6 +212,12 @@ class RecordingBackend:
 
     async def suggestions(self, me: int, limit: int) -> Sequence[SuggestedPerson]:
         return []
+
+    async def timeline(self, reader: int, *, before: int | None, limit: int) -> PostPage:
+        return PostPage(Raw(b"[]"), None, "e1-1")
+
+    async def posts_of(self, author: int, *, reader: int, before: int | None, limit: int) -> PostPage:
+        return PostPage(Raw(b"[]"), None, "e1-1")
 
     async def authors(self, ids: Sequence[int]) -> dict[int, Author]:
         return {}

@@ -190,7 +190,7 @@ class Rig:
 
     async def fanned_out(self) -> None:
         """Let every post come into the timelines that it belongs in, and every message arrive."""
-        while self.store.rows(FanoutRow) or self.store.rows(OutboxRow):
+        while [*self.store.rows(FanoutRow), *self.store.rows(OutboxRow)]:
             await asyncio.sleep(0.01)
 
     async def settle(self) -> None:
