@@ -4,7 +4,7 @@ from typing import Final, assert_never
 
 from actors.jobs import ChunkPushed, CloseEdges, EdgesClosed, Job, PushChunk, TendTimeline, TimelineTended
 from protocol.commands import Command
-from store.timelines import Timelines
+from store.timelines import ENTRIES_MAX, Timelines
 
 CHUNK: Final = 1_000
 """Followers that one statement pushes a post to, or has pull."""
@@ -18,6 +18,7 @@ async def done(timelines: Timelines, job: Job) -> Command:
         case CloseEdges(author):
             return EdgesClosed(left=await timelines.close_edges(author, limit=CHUNK))
         case TendTimeline(reader, wishes):
-            return TimelineTended(wishes=wishes, tended=await timelines.tend(reader, wishes))
+            tended = await timelines.tend(reader, wishes, entries_max=ENTRIES_MAX)
+            return TimelineTended(wishes=wishes, tended=tended)
         case _:
             assert_never(job)
