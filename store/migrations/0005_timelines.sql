@@ -163,8 +163,8 @@ CREATE FUNCTION tend_timeline(
     reader bigint, strategy text, here boolean, reading bigint, margin bigint, entries_max integer, edges_max integer,
     OUT unfinished boolean, OUT open boolean
 ) LANGUAGE plpgsql
--- If this and a commit wait for each other, this gives up.
-SET lock_timeout = '500ms'
+-- If this and a commit wait for each other, this gives up before Postgres has one of the two do so.
+SET lock_timeout = '800ms'
 AS $$
 DECLARE
     floor_place bigint;

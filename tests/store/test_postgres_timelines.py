@@ -1,0 +1,97 @@
+"""What only a real Postgres can show of timelines: statements that overlap, and how much a page has to look at."""
+
+import asyncio
+import json
+
+import asyncpg
+import pytest
+
+from store.base import StoreUnavailable
+from tests.store.conftest import PostgresRig
+from tests.store.samples import Deleted, Writer, account, follow
+from tests.store.test_timelines_contract import ANN, ME, job, people, posted, shown, wishes
+
+
+async def test_a_post_that_is_pushed_while_an_edge_is_being_copied_is_not_lost(postgres_rig: PostgresRig) -> None:
+    store, admin = postgres_rig.store, postgres_rig.admin
+    writer = await people(store, *posted(11), follow(ME, ANN))
+    assert (await store.timelines.tend(ME, wishes())).unfinished
+    # Prepared before, so that nothing below takes long.
+    await store.timelines.push(ANN, 10, after=ME, limit=10)
+    holding = admin.transaction()
+    await holding.start()
+    await admin.execute("INSERT INTO timeline (published_id, user_id, author_id) VALUES (11, $1, $2)", ME, ANN)
+    tending = asyncio.create_task(store.timelines.tend(ME, wishes()))
+    await postgres_rig.waiting(1)
+    # It has seen the posts already; the edge is not pushed yet.
+    await writer.write(*posted(12), job(12))
+    assert await store.timelines.push(ANN, 12, after=0, limit=10) is None
+    await writer.write(Deleted(job(12)))
+    await holding.rollback()
+    assert not (await tending).unfinished
+    assert await shown(store) == [12, 11]
+
+
+async def test_a_timeline_is_tended_by_one_at_a_time(postgres_rig: PostgresRig) -> None:
+    store, admin = postgres_rig.store, postgres_rig.admin
+    await people(store, *posted(11), follow(ME, ANN))
+    holding = admin.transaction()
+    await holding.start()
+    await admin.execute("SELECT pg_advisory_xact_lock(1886155380, $1)", ME)
+    with pytest.raises(StoreUnavailable):
+        await store.timelines.tend(ME, wishes())
+    await holding.rollback()
+    assert (await store.timelines.tend(ME, wishes())).open
+
+
+async def test_an_edge_that_a_commit_holds_is_left_for_the_next_time(postgres_rig: PostgresRig) -> None:
+    store, admin = postgres_rig.store, postgres_rig.admin
+    await people(store, *posted(11), follow(ME, ANN))
+    holding = admin.transaction()
+    await holding.start()
+    await admin.execute("SELECT FROM follow FOR UPDATE")
+    assert not (await store.timelines.tend(ME, wishes())).open
+    assert not await store.timelines.close_edges(ANN, limit=10)
+    await holding.rollback()
+    assert (await store.timelines.tend(ME, wishes())).open
+    assert await shown(store) == [11]
+
+
+async def test_a_page_looks_at_no_more_for_who_follows_many(postgres_rig: PostgresRig) -> None:
+    """In pages of the database: a time would depend on the machine."""
+    store, admin = postgres_rig.store, postgres_rig.admin
+    many, few = 1, 2
+    writer = await Writer.of(store)
+    await writer.write(*(account(id) for id in range(1, 1_603)))
+    await admin.execute(
+        """
+INSERT INTO follow (follower, followee, created_at) SELECT 1, id, now() FROM generate_series(3, 1602) AS id;
+INSERT INTO follow (follower, followee, created_at) SELECT 2, id, now() FROM generate_series(3, 12) AS id;
+INSERT INTO post (id, author_id, title, body, tags, state, comments_open, changed_offset, created_at, published_id)
+SELECT id, 3 + id * 7 % 1600, 'A title', 'A body', '{}', 'published', true, 1, now(), id
+FROM generate_series(1, 16000) AS id;
+INSERT INTO post_state SELECT id, 1, 1, 0, 0, '{}', 0 FROM post;
+ANALYZE account, follow, post, post_state
+"""
+    )
+    for reader in (many, few):
+        while (await store.timelines.tend(reader, wishes())).unfinished:
+            pass
+
+    async def looked_at(reader: int, strategy: str) -> int:
+        assert len(await shown(store, reader, limit=50)) == 50, strategy
+        return await blocks(admin, reader)
+
+    assert await looked_at(many, "push") < 1.5 * await looked_at(few, "push")
+    # A hybrid: twenty celebrities are looked for each time.
+    await admin.execute("UPDATE follow SET push = 'pulled' WHERE followee IN (SELECT generate_series(10, 29))")
+    assert await looked_at(many, "hybrid") < 2 * await looked_at(few, "hybrid")
+
+
+async def blocks(admin: "asyncpg.Connection[asyncpg.Record]", reader: int) -> int:
+    """Blocks of the database that a page of 50 posts reads."""
+    query = f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) SELECT * FROM timeline_page({reader}, {(1 << 63) - 1}, 50)"
+    # The first time its statements are planned, which reads the catalogue.
+    await admin.fetchval(query)
+    (explained,) = json.loads(await admin.fetchval(query))
+    return int(explained["Plan"]["Shared Hit Blocks"] + explained["Plan"]["Shared Read Blocks"])
