@@ -85,9 +85,11 @@ class Ties(NamedTuple):
         return any(tuple(self))
 
 
-PATHS_FROM_MAX: Final = 200
+PATHS_FROM_MAX: Final = 100
 PATHS_THROUGH_MAX: Final = 50
 """Suggestions follow the newest edges of at most so many people whom I followed last, however many there are."""
+CANDIDATES_MAX: Final = 500
+"""Of those to whom the most paths lead; what else there is to know of a person is only asked of these."""
 
 
 class Graph(Protocol):

@@ -1,10 +1,19 @@
 """Who follows, blocks and mutes whom, in the twin in memory."""
 
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from operator import attrgetter
 
-from store.graph import NEWEST, PATHS_FROM_MAX, PATHS_THROUGH_MAX, Mark, Neighbour, Relation, Suggestion, Ties
+from store.graph import (
+    CANDIDATES_MAX,
+    NEWEST,
+    PATHS_FROM_MAX,
+    PATHS_THROUGH_MAX,
+    Mark,
+    Neighbour,
+    Relation,
+    Suggestion,
+    Ties,
+)
 from store.rows import AccountRow, BlockRow, FollowRow, MuteRow, UserStateRow
 from store.twin import Twin
 
@@ -54,8 +63,10 @@ class MemoryGraph:
         def work() -> list[Suggestion]:
             found = [
                 Suggestion(face, paths, self._followers(id))
-                for id, paths in self._paths(me).items()
-                if self._may_suggest(me, id) and (face := self._twin.face(id)) is not None
+                for id, through in self._candidates(me)
+                if (face := self._twin.face(id)) is not None
+                and self._may_suggest(me, id)
+                and (paths := sum(not self._apart(one, id) for one in through))
             ]
             return sorted(found, key=lambda each: (each.paths, each.followers, each.person.id), reverse=True)[:limit]
 
@@ -105,20 +116,23 @@ class MemoryGraph:
         found = [Neighbour(face, created_ms, until_ms) for face, created_ms, until_ms in faces if face is not None]
         return sorted((each for each in found if each.mark < before), key=attrgetter("mark"), reverse=True)[:limit]
 
-    def _paths(self, me: int) -> Counter[int]:
-        """How many paths lead to whom."""
-        mine = [row.followee for row in self._followed_last(me, PATHS_FROM_MAX) if not self._apart(me, row.followee)]
-        through = (row for id in mine for row in self._followed_last(id, PATHS_THROUGH_MAX))
-        return Counter(row.followee for row in through if not self._apart(row.follower, row.followee))
+    def _candidates(self, me: int) -> list[tuple[int, list[int]]]:
+        """To whom the most paths lead, and through whom."""
+        follows = self._twin.table(FollowRow)
+        through: dict[int, list[int]] = {}
+        for mine in self._followed_last(me, PATHS_FROM_MAX):
+            if not self._apart(me, mine.followee):
+                for edge in self._followed_last(mine.followee, PATHS_THROUGH_MAX):
+                    if edge.followee != me and (me, edge.followee) not in follows:
+                        through.setdefault(edge.followee, []).append(edge.follower)
+        return sorted(through.items(), key=lambda item: (len(item[1]), item[0]), reverse=True)[:CANDIDATES_MAX]
 
     def _followed_last(self, id: int, limit: int) -> list[FollowRow]:
         edges = (row for row in self._twin.table(FollowRow).values() if row.follower == id)
         return sorted(edges, key=attrgetter("created_ms", "followee"), reverse=True)[:limit]
 
     def _may_suggest(self, me: int, id: int) -> bool:
-        if id == me or (me, id) in self._twin.table(FollowRow) or self._apart(me, id):
-            return False
-        return not self._lasts(self._twin.table(MuteRow).get((me, id)))
+        return not self._apart(me, id) and not self._lasts(self._twin.table(MuteRow).get((me, id)))
 
     def _followers(self, id: int) -> int:
         state = self._twin.table(UserStateRow).get((id,))

@@ -3,7 +3,17 @@
 from collections.abc import Sequence
 from typing import Any, Protocol
 
-from store.graph import NEWEST, PATHS_FROM_MAX, PATHS_THROUGH_MAX, Mark, Neighbour, Relation, Suggestion, Ties
+from store.graph import (
+    CANDIDATES_MAX,
+    NEWEST,
+    PATHS_FROM_MAX,
+    PATHS_THROUGH_MAX,
+    Mark,
+    Neighbour,
+    Relation,
+    Suggestion,
+    Ties,
+)
 from store.rows import Author
 from store.statements import AUTHOR_COLUMNS, AUTHOR_SHOWN
 
@@ -37,7 +47,7 @@ class PostgresGraph:
         return await self._neighbours(_MUTES, me, before, limit)
 
     async def suggestions(self, me: int, limit: int) -> list[Suggestion]:
-        found = await self._fetch(_SUGGESTIONS, me, limit, PATHS_FROM_MAX, PATHS_THROUGH_MAX)
+        found = await self._fetch(_SUGGESTIONS, me, limit, PATHS_FROM_MAX, PATHS_THROUGH_MAX, CANDIDATES_MAX)
         return [Suggestion(Author(*values[2:]), *values[:2]) for values in found]
 
     async def ties(self, id: int, limit: int) -> Ties:
@@ -101,22 +111,26 @@ WITH mine AS (
     ) AS through
     WHERE {no_block("$1", "mine.followee")}
 ), candidate AS MATERIALIZED (
-    SELECT path.followee AS id, count(*) AS paths FROM path
-    WHERE path.followee <> $1 AND {no_block("path.follower", "path.followee")}
-    GROUP BY path.followee
+    SELECT path.followee AS id, array_agg(path.follower) AS through FROM path
+    WHERE path.followee <> $1 AND NOT EXISTS (SELECT FROM follow WHERE follower = $1 AND followee = path.followee)
+    GROUP BY path.followee ORDER BY count(*) DESC, path.followee DESC LIMIT $5
 )
-SELECT candidate.paths, coalesce(user_state.followers, 0), {AUTHOR_COLUMNS}
+SELECT counted.paths, coalesce(user_state.followers, 0), {AUTHOR_COLUMNS}
 FROM candidate
+CROSS JOIN LATERAL (
+    SELECT count(*) AS paths FROM unnest(candidate.through) AS edge (follower)
+    WHERE {no_block("edge.follower", "candidate.id")}
+) AS counted
 JOIN account ON account.id = candidate.id AND {AUTHOR_SHOWN}
 LEFT JOIN user_state ON user_state.user_id = candidate.id
-WHERE NOT EXISTS (SELECT FROM follow WHERE follower = $1 AND followee = candidate.id)
+WHERE counted.paths > 0
     AND NOT EXISTS (
         SELECT FROM mute WHERE muter = $1 AND muted = candidate.id
             AND (until_at IS NULL OR until_at > clock_timestamp())
     )
     AND {no_block("$1", "candidate.id")}
-ORDER BY candidate.paths DESC, coalesce(user_state.followers, 0) DESC, candidate.id DESC LIMIT $2"""
-"""Of person $1, at most $2, over the newest $4 edges of the $3 whom $1 followed last."""
+ORDER BY counted.paths DESC, coalesce(user_state.followers, 0) DESC, candidate.id DESC LIMIT $2"""
+"""Of person $1, at most $2, over the newest $4 edges of the $3 whom $1 followed last; $5 are looked at closely."""
 
 
 def _some(table: str, of: str, other: str) -> str:
