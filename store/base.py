@@ -11,6 +11,7 @@ from uuid import UUID
 from msgspec import Struct
 
 from store.graph import Graph
+from store.notifications import Notifications
 from store.rows import (
     AccountRow,
     AlarmRow,
@@ -136,6 +137,8 @@ class LoadedUser(Loaded, kw_only=True):
     state: UserStateRow | None = None
     sessions: list[SessionRow] = []
     """Neither revoked nor expired."""
+    unread: list[tuple[int, int]] = []
+    """(id, changed offset) of the notifications that changed since the user read them, and are not gone."""
 
 
 class WrittenComment(NamedTuple):
@@ -180,6 +183,8 @@ class Store(Protocol):
     """Who follows, blocks and mutes whom."""
     timelines: Timelines
     """Home timelines and the posts of one author."""
+    notifications: Notifications
+    """What people are told of."""
 
     # -- ownership
 

@@ -36,7 +36,9 @@ from store.base import (
 )
 from store.graph import Graph
 from store.memory_graph import MemoryGraph
+from store.memory_notifications import MemoryNotifications
 from store.memory_timelines import MemoryTimelines
+from store.notifications import Notifications
 from store.rows import (
     AccountRow,
     AlarmRow,
@@ -44,6 +46,7 @@ from store.rows import (
     CommentRow,
     FanoutRow,
     MarkRow,
+    NotificationRow,
     OperationRow,
     OutboxRow,
     PostRow,
@@ -143,6 +146,7 @@ _ALLOWED: MappingProxyType[tuple[type[Row], str], frozenset[str]] = MappingProxy
         (PostRow, "state"): frozenset({"draft", "scheduled", "published", "deleted"}),
         (CommentRow, "state"): frozenset({"visible", "held", "deleted"}),
         (CommentRow, "kind"): frozenset({"comment", "pingback"}),
+        (NotificationRow, "kind"): frozenset({"comment", "reply", "mention", "follow", "reaction", "applause"}),
     }
 )
 
@@ -185,6 +189,7 @@ class MemoryStore:
         self._late: set[_Late] = set()
         self.graph: Graph = MemoryGraph(self)
         self.timelines: Timelines = MemoryTimelines(self)
+        self.notifications: Notifications = MemoryNotifications(self)
 
     # -- for tests
 
@@ -451,9 +456,16 @@ class MemoryStore:
                 account=self._row(AccountRow, account_id),
                 state=self._row(UserStateRow, account_id),
                 sessions=sorted(sessions, key=attrgetter("created_ms", "id")),
+                unread=self._unread(account_id),
             )
 
         return await self.call("load_user", work)
+
+    def _unread(self, account_id: int) -> list[tuple[int, int]]:
+        state = self._row(UserStateRow, account_id)
+        read_offset = 0 if state is None else state.read_offset
+        groups = (row for row in self.rows(NotificationRow) if row.user_id == account_id and not row.gone)
+        return [(row.id, row.changed_offset) for row in groups if row.changed_offset > read_offset]
 
     def _load(self, actor: str) -> tuple[SnapshotRow | None, list[OperationRow], list[MarkRow], list[AlarmRow]]:
         operations = [row for row in self.table(OperationRow).values() if row.actor == actor]
@@ -593,6 +605,9 @@ class MemoryStore:
 
     # -- rows
 
+    def bound(self, kind: str, name: str) -> int | None:
+        return self._names.get((kind, name))
+
     def now_ms(self) -> int:
         return int(self._clock() * 1000)
 
@@ -680,6 +695,10 @@ def _apart(row: RowT) -> RowT:
     """``row``, sharing no list or dict that its holder might change."""
     if isinstance(row, PostRow):
         return cast(RowT, replace(row, tags=list(row.tags)))
+    if isinstance(row, NotificationRow):
+        return cast(RowT, replace(row, sample=list(row.sample)))
+    if isinstance(row, UserStateRow):
+        return cast(RowT, replace(row, silenced=list(row.silenced)))
     if isinstance(row, PostStateRow):
         return cast(RowT, replace(row, reactions=dict(row.reactions)))
     return row

@@ -30,7 +30,9 @@ from store.base import (
     WrittenComment,
 )
 from store.graph import Graph
+from store.notifications import Notifications
 from store.postgres_graph import PostgresGraph
+from store.postgres_notifications import PostgresNotifications
 from store.postgres_timelines import PostgresTimelines
 from store.rows import (
     AlarmRow,
@@ -303,6 +305,7 @@ class PostgresStore:
         self._statements: dict[Shape, str] = {}
         self.graph: Graph = PostgresGraph(self._fetch)
         self.timelines: Timelines = PostgresTimelines(self._fetch)
+        self.notifications: Notifications = PostgresNotifications(self._fetch)
 
     async def close(self) -> None:
         """Close every connection once it is idle; by force after the time that one statement may take."""
@@ -507,6 +510,7 @@ UPDATE slot SET owner = NULL FROM held WHERE slot.slot = held.slot AND slot.owne
                     "account_id = $1 AND revoked_at IS NULL AND expires_at > clock_timestamp() ORDER BY created_at, id",
                     account_id,
                 ),
+                unread=list(map(tuple, await connection.fetch(_UNREAD, account_id))),
             )
 
     async def comments(self, post_id: int, ids: Sequence[int]) -> list[WrittenComment]:
@@ -702,6 +706,10 @@ LEFT JOIN fanout ON fanout.post_id = $1
 LEFT JOIN post_views ON post_views.post_id = $1
 LEFT JOIN snapshot ON snapshot.actor = $2"""
 """Whatever there is at most one of, in one round trip: while an actor loads, somebody waits."""
+
+_UNREAD = """\
+SELECT id, changed_offset FROM notification WHERE user_id = $1 AND NOT gone
+    AND changed_offset > coalesce((SELECT read_offset FROM user_state WHERE user_id = $1), 0) ORDER BY id"""
 
 AUTHOR_WIDTH = AUTHOR_COLUMNS.count(",") + 1
 

@@ -91,6 +91,10 @@ class UserStateRow(Row, frozen=True, kw_only=True):
     """The strategy that the edges to others were last arranged by."""
     arranged_for: int = 0
     """The rate of reading that they were arranged for."""
+    read_offset: int = 0
+    """Up to here on the stream, the user has read."""
+    silenced: list[str] = []
+    """Kinds of notification that the user does not want."""
 
 
 class FollowRow(Row, frozen=True, kw_only=True):
@@ -121,6 +125,33 @@ class MuteRow(Row, frozen=True, kw_only=True):
     until_ms: int | None
     """When it ends by itself; None: not."""
     created_ms: int
+
+
+class NotificationRow(Row, frozen=True, kw_only=True):
+    """A group: what a person is told of one kind about one target, for some hours."""
+
+    table = "notification"
+    key = ("user_id", "id")
+    user_id: int
+    id: int
+    """The offset at which it began."""
+    kind: str
+    """comment, reply, mention, follow, reaction or applause."""
+    post_id: int
+    """0: it is about none."""
+    comment_id: int
+    """0: about none, but about the post."""
+    hour_ms: int
+    """The hour in which it began: it is added to for 12 hours from then on."""
+    count: int
+    """Comments, replies or people that it stands for, by now."""
+    sample: list[int]
+    """The accounts that were the last to join, newest first."""
+    changed_offset: int
+    created_ms: int
+    updated_ms: int
+    gone: bool = False
+    """Everything that it stood for was taken back."""
 
 
 class SessionRow(Row, frozen=True, kw_only=True):
@@ -178,6 +209,8 @@ class PostStateRow(Row, frozen=True, kw_only=True):
     reactions: dict[str, int]
     """Reactions on the post itself, by kind."""
     applause: int
+    told: int = 0
+    """The version up to which people were told of what happened here."""
 
 
 class SnapshotRow(Row, frozen=True, kw_only=True):

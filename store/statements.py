@@ -24,6 +24,7 @@ from store.rows import (
     FollowRow,
     MarkRow,
     MuteRow,
+    NotificationRow,
     OperationRow,
     OutboxRow,
     PostRow,
@@ -66,8 +67,10 @@ def _column(field: str, hint: Any) -> Column:
         name = "at" if field == "at_ms" else f"{field.removesuffix('_ms')}_at"
         return Column(field, name, "timestamptz", f"r.{name}")
     if hint == list[str]:
-        # Arrays of arrays must be rectangular, and unnest flattens them: a list of texts travels as one JSON array.
+        # Arrays of arrays must be rectangular, and unnest flattens them: a list travels as one JSON array.
         return Column(field, field, "jsonb", f"ARRAY(SELECT jsonb_array_elements_text(r.{field}))")
+    if hint == list[int]:
+        return Column(field, field, "jsonb", f"ARRAY(SELECT jsonb_array_elements_text(r.{field})::bigint)")
     return Column(field, field, _SQL_TYPES[hint], f"r.{field}")
 
 
@@ -167,6 +170,7 @@ USER_STATE = Table(UserStateRow)
 FOLLOW = Table(FollowRow)
 BLOCK = Table(BlockRow)
 MUTE = Table(MuteRow)
+NOTIFICATION = Table(NotificationRow)
 SESSION = Table(SessionRow)
 POST = Table(PostRow)
 POST_STATE = Table(PostStateRow)
@@ -193,6 +197,7 @@ TABLES: Mapping[type[Row], Table[Any]] = MappingProxyType(
             FOLLOW,
             BLOCK,
             MUTE,
+            NOTIFICATION,
             SESSION,
             POST,
             POST_STATE,

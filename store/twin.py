@@ -22,6 +22,10 @@ class Twin(Protocol):
         """Of an account that is there and not deleted."""
         ...
 
+    def bound(self, kind: str, name: str) -> int | None:
+        """The id that a name is bound to."""
+        ...
+
     def now_ms(self) -> int: ...
 
     def horizon(self) -> int:

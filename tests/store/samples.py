@@ -12,6 +12,7 @@ from store.rows import (
     FollowRow,
     MarkRow,
     MuteRow,
+    NotificationRow,
     OperationRow,
     OutboxRow,
     PostRow,
@@ -46,6 +47,22 @@ def block(blocker: int, blocked: int, **changed: Any) -> BlockRow:
 
 def mute(muter: int, muted: int, **changed: Any) -> MuteRow:
     return MuteRow(**{"muter": muter, "muted": muted, "until_ms": None, "created_ms": NOW_MS, **changed})
+
+
+def notification(id: int, user_id: int = 1, **changed: Any) -> NotificationRow:
+    """By default as it began: about post 7, its offset equal to its id."""
+    values: dict[str, Any] = {
+        "kind": "comment",
+        "post_id": 7,
+        "comment_id": 0,
+        "hour_ms": NOW_MS,
+        "count": 1,
+        "sample": [2],
+        "changed_offset": id,
+        "created_ms": NOW_MS,
+        "updated_ms": NOW_MS,
+    }
+    return NotificationRow(**{"user_id": user_id, "id": id, **values, **changed})
 
 
 def session(id: str, **changed: Any) -> SessionRow:
