@@ -14,6 +14,7 @@ from protocol.graph import Block, Follow, GraphCommand, ReadRelationships, Remov
 from store.graph import Graph, Relation
 from store.memory import MemoryStore, ReplyLost, RequestLost
 from store.rows import AccountRow, AlarmRow, BlockRow, FollowRow, OutboxRow, UserStateRow
+from tests.actors.runtime.cluster_rig import cluster
 from tests.actors.runtime.rig import ANN, BOB, CID, MOD, Rig
 
 EVERYONE = (ANN, BOB, CID, MOD)
@@ -157,3 +158,23 @@ async def test_an_operation_id_gets_the_first_answer_again(rig: Rig) -> None:
     assert await rig.ask(at(Follow, CID), op="one") == first
     assert edges(rig.store) == set()
     assert await rig.send(at(Follow, ANN), op="one").code() == "operation_reused"
+
+
+async def test_any_worker_takes_what_one_does_and_the_others_actors_hear_of_it_wherever_they_are() -> None:
+    async with cluster(3) as running:
+        pairs = [(me, other) for me in EVERYONE for other in EVERYONE if me is not other]
+        for number, (me, other) in enumerate(pairs):
+            member = running.members[number % len(running.members)]
+            assert (await member.node.ask(user_key(me.id), at(Follow, other), me)).following
+            if number == len(pairs) // 2:
+                await running.leave(running.members[2])
+        blocked = await running.members[0].node.ask(user_key(BOB.id), at(Block, CID), BOB)
+        assert blocked.blocking
+        await asyncio.sleep(5)
+
+        assert len(edges(running.store)) == len(pairs) - 2
+        assert counts(running.store) == counted(running.store)
+        for member in running.members:
+            asked = ReadRelationships(accounts=[str(person.id) for person in EVERYONE])
+            seen = await member.node.ask(user_key(CID.id), asked, CID)
+            assert [(each.following, each.blocked_by) for each in seen] == [(True, False), (False, True), (True, False)]
