@@ -324,7 +324,7 @@ class World:
         return one, other
 
     async def step(self) -> None:
-        deeds = [self.publish] * 5 + [self.fan_out] * 5 + [self.tend] * 3 + [self.follow] * 3
+        deeds = [self.publish] * 6 + [self.fan_out] * 6 + [self.tend] * 8 + [self.follow] * 4
         deeds += [self.unfollow, self.delete, self.block, self.mute, self.close, self.rate, self.leave]
         await self.random.choice(deeds)()
 
@@ -355,11 +355,12 @@ class World:
             await self.writer.write(self.jobs[running.post_id])
 
     async def tend(self) -> None:
-        strategies: list[Strategy] = ["push", "push", "pull", "hybrid", "adaptive"]
+        # The others leave little for the timelines themselves to get wrong.
+        strategies: list[Strategy] = ["push"] * 9 + ["pull", "hybrid", "adaptive"]
         wanted = wishes(
             self.random.choice(strategies), here=self.random.random() < 0.8, reading=self.random.randint(0, 9)
         )
-        await self.store.timelines.tend(self.person(), wanted, entries_max=8, edges_max=2)
+        await self.store.timelines.tend(self.person(), wanted, entries_max=4, edges_max=2)
 
     async def follow(self) -> None:
         pair = self.pair()
