@@ -5,15 +5,13 @@ from msgspec.structs import replace
 
 from actors.actor import Decision, Event, FanoutEnded, FanoutSaved, Message
 from actors.jobs import AGAIN_MS, ChunkPushed, PushChunk
-from actors.keys import user_key
+from actors.keys import ID_LOW_BITS, user_key
 from actors.poststate import PostState
 from protocol.timelines import PostPublished, PostWithdrawn
 from protocol.views import Ack
 from store.rows import FanoutRow, PostRow
 
 FANOUT_ALARM = "fanout"
-ID_LOW_BITS = 20
-"""Of an id: what stands below its Unix milliseconds."""
 
 
 class Consequences(Struct, frozen=True):

@@ -4,6 +4,8 @@ from hashlib import blake2b
 
 from protocol.errors import Refused
 
+ID_LOW_BITS = 20
+"""Of an id: what stands below its Unix milliseconds."""
 SLOTS = 256
 """Fixed for ever: a database remembers the number and refuses another."""
 

@@ -5,7 +5,7 @@ from random import Random
 from typing import NamedTuple
 from uuid import UUID
 
-ID_LOW_BITS = 20
+from actors.keys import ID_LOW_BITS
 
 
 class Env(NamedTuple):

@@ -155,6 +155,14 @@ def database_url(migrated_url: str, admin: "asyncpg.Connection[asyncpg.Record]")
 
 
 @pytest_asyncio.fixture
+async def new_url(database_url: str, admin: "asyncpg.Connection[asyncpg.Record]") -> str:
+    """An empty database."""
+    await admin.execute("DROP DATABASE IF EXISTS store_new WITH (FORCE)")
+    await admin.execute("CREATE DATABASE store_new")
+    return named(database_url, "store_new")
+
+
+@pytest_asyncio.fixture
 async def postgres_rig(database_url: str, admin: "asyncpg.Connection[asyncpg.Record]") -> AsyncIterator[PostgresRig]:
     async with (
         Proxy(database_url) as proxy,

@@ -177,14 +177,6 @@ def test_every_migration_has_a_number_of_its_own() -> None:
     assert sorted(int(name.partition("_")[0]) for name in names) == list(range(1, len(names) + 1))
 
 
-@pytest.fixture
-async def new_url(database_url: str, admin: "asyncpg.Connection[asyncpg.Record]") -> str:
-    """An empty database."""
-    await admin.execute("DROP DATABASE IF EXISTS store_new WITH (FORCE)")
-    await admin.execute("CREATE DATABASE store_new")
-    return named(database_url, "store_new")
-
-
 async def execute(url: str, statement: str) -> None:
     connection = await asyncpg.connect(url)
     try:

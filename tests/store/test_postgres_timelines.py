@@ -2,12 +2,16 @@
 
 import asyncio
 import json
+import shutil
+from pathlib import Path
 
 import asyncpg
 import pytest
 
+from store import postgres
 from store.base import StoreUnavailable
-from tests.store.conftest import PostgresRig
+from store.postgres import migrate
+from tests.store.conftest import EPOCH, SECRET, PostgresRig
 from tests.store.samples import Deleted, Writer, account, follow
 from tests.store.test_timelines_contract import ANN, ME, job, people, posted, shown, wishes
 
@@ -86,6 +90,35 @@ ANALYZE account, follow, post, post_state
     # A hybrid: twenty celebrities are looked for each time.
     await admin.execute("UPDATE follow SET push = 'pulled' WHERE followee IN (SELECT generate_series(10, 29))")
     assert await looked_at(many, "hybrid") < 2 * await looked_at(few, "hybrid")
+
+
+async def test_what_was_published_before_there_were_timelines_has_its_place(
+    new_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for path in (Path(postgres.__file__).parent / "migrations").glob("000[1-4]*.sql"):
+        shutil.copy(path, tmp_path)
+    with monkeypatch.context() as patched:
+        patched.setattr(postgres, "_MIGRATIONS", tmp_path)
+        await migrate(new_url, epoch=EPOCH, secret=SECRET)
+    begun_ms, published_ms = 1_790_000_000_123, 1_790_000_777_456
+    at_once, later, draft = (begun_ms << 20 | low for low in (77, 78, 79))
+    connection = await asyncpg.connect(new_url)
+    await connection.executemany(
+        "INSERT INTO post (id, author_id, title, body, tags, state, comments_open, changed_offset, created_at,"
+        " published_at) VALUES ($1, 2, '', '', '{}', $2, true, 1, to_timestamp($3::float8 / 1000),"
+        " to_timestamp($4::float8 / 1000))",
+        [
+            (at_once, "published", begun_ms, begun_ms),
+            (later, "published", begun_ms, published_ms),
+            (draft, "draft", begun_ms, None),
+        ],
+    )
+    await migrate(new_url, epoch=EPOCH, secret=SECRET)
+
+    places = dict(map(tuple, await connection.fetch("SELECT id, published_id FROM post")))
+    assert places == {at_once: at_once, later: published_ms << 20 | 78, draft: 0}
+    assert await connection.fetchval("SELECT posts FROM user_state WHERE user_id = 2") == 2
+    await connection.close()
 
 
 async def blocks(admin: "asyncpg.Connection[asyncpg.Record]", reader: int) -> int:
