@@ -90,6 +90,7 @@ class GraphCommand(Command, frozen=True, kw_only=True):
     repeatable = True
     answers = Relationship
     account: Id
+    """The other's."""
 
 
 class Follow(GraphCommand, frozen=True, kw_only=True):
@@ -99,6 +100,8 @@ class Follow(GraphCommand, frozen=True, kw_only=True):
 
 
 class Unfollow(GraphCommand, frozen=True, kw_only=True):
+    """Follow someone no more."""
+
     method = "unfollow"
 
 
@@ -123,6 +126,8 @@ class Mute(GraphCommand, frozen=True, kw_only=True):
 
 
 class Unmute(GraphCommand, frozen=True, kw_only=True):
+    """Mute someone no more."""
+
     method = "unmute"
 
 
