@@ -21,6 +21,8 @@ TIMELINE_ALARM = "timeline"
 CLOSE_ALARM = "close edges"
 DAY_MS = 86_400_000
 TEND_EVERY_MS = DAY_MS
+TEND_SPREAD_MS = DAY_MS // 4
+"""Nobody's turn comes with everybody's, though all may have come at once, as with an import."""
 TEND_SOON_MS = 1_000
 """Who follows someone often follows others as well."""
 AWAY_MS = 14 * DAY_MS
@@ -64,10 +66,11 @@ def tended(state: UserState, command: TimelineTended, now_ms: int) -> Decision:
         job = TendTimeline(state.account_id, command.wishes)
         return Decision(answer=lambda: job, alarms={TIMELINE_ALARM: now_ms + AGAIN_MS})
     arranged = replace(state.habits, arranged=command.wishes.strategy, arranged_for=command.wishes.reading)
+    next_ms = now_ms + TEND_EVERY_MS + state.account_id * 1_000 % TEND_SPREAD_MS
     return Decision(
         answer=Ack,
         events=() if arranged == state.habits else (HabitsChanged(arranged),),
-        alarms={TIMELINE_ALARM: now_ms + TEND_EVERY_MS if command.tended.open else None},
+        alarms={TIMELINE_ALARM: next_ms if command.tended.open else None},
     )
 
 

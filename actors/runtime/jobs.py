@@ -1,5 +1,6 @@
-"""Does the jobs of actors."""
+"""Does the jobs of actors, few at a time: those who wait for the store to answer a request come first."""
 
+import asyncio
 from typing import Final, assert_never
 
 from actors.jobs import ChunkPushed, CloseEdges, EdgesClosed, Job, PushChunk, TendTimeline, TimelineTended
@@ -8,17 +9,44 @@ from store.timelines import ENTRIES_MAX, Timelines
 
 CHUNK: Final = 1_000
 """Followers that one statement pushes a post to, or has pull."""
+PUSHING_MAX: Final = 3
+TENDING_MAX: Final = 1
+"""Jobs of each kind that a worker does at once; together fewer than a store has connections."""
 
 
-async def done(timelines: Timelines, job: Job) -> Command:
-    """Do ``job``; what its actor is to be told. Raises ``StoreUnavailable``."""
-    match job:
-        case PushChunk(author, place, after):
-            return ChunkPushed(began=after, ended=await timelines.push(author, place, after=after, limit=CHUNK))
-        case CloseEdges(author):
-            return EdgesClosed(left=await timelines.close_edges(author, limit=CHUNK))
-        case TendTimeline(reader, wishes):
-            tended = await timelines.tend(reader, wishes, entries_max=ENTRIES_MAX)
-            return TimelineTended(wishes=wishes, tended=tended)
-        case _:
-            assert_never(job)
+class Jobs:
+    """One a worker."""
+
+    def __init__(self, timelines: Timelines) -> None:
+        self._timelines = timelines
+        self._begun: set[tuple[str, type[Job]]] = set()
+        self._pushing = asyncio.Semaphore(PUSHING_MAX)
+        self._tending = asyncio.Semaphore(TENDING_MAX)
+
+    async def do(self, key: str, job: Job) -> Command | None:
+        """Do ``job``, in its turn; what the actor of ``key`` is to be told. Raises ``StoreUnavailable``.
+
+        None if the actor has one of its kind here already: its alarm has rung before that one's turn came.
+        """
+        begun = (key, type(job))
+        if begun in self._begun:
+            return None
+        self._begun.add(begun)
+        try:
+            async with self._pushing if isinstance(job, PushChunk) else self._tending:
+                return await self._done(job)
+        finally:
+            self._begun.discard(begun)
+
+    async def _done(self, job: Job) -> Command:
+        match job:
+            case PushChunk(author, place, after):
+                ended = await self._timelines.push(author, place, after=after, limit=CHUNK)
+                return ChunkPushed(began=after, ended=ended)
+            case CloseEdges(author):
+                return EdgesClosed(left=await self._timelines.close_edges(author, limit=CHUNK))
+            case TendTimeline(reader, wishes):
+                tended = await self._timelines.tend(reader, wishes, entries_max=ENTRIES_MAX)
+                return TimelineTended(wishes=wishes, tended=tended)
+            case _:
+                assert_never(job)

@@ -27,7 +27,7 @@ from actors.runtime.backlog import Backlog
 from actors.runtime.committer import Committer
 from actors.runtime.env import Env
 from actors.runtime.hub import Hub
-from actors.runtime.jobs import done
+from actors.runtime.jobs import Jobs
 from actors.runtime.metrics import Metrics
 from actors.runtime.ownership import Ownership
 from actors.runtime.past import render_ahead
@@ -83,6 +83,7 @@ class Registry:
         self._messages_sent = messages_sent
         self._tell_author = tell_author
         self._report = report
+        self._jobs = Jobs(store.timelines)
         self._backlog = Backlog()
         self._activations: dict[str, Activation] = {}
         self._tasks = Tasks()
@@ -275,9 +276,12 @@ class Registry:
 
     async def _do(self, key: str, job: Job) -> None:
         try:
-            self._report(key, await done(self._store.timelines, job))
+            told = await self._jobs.do(key, job)
         except StoreUnavailable as error:
             log.warning("%s: a job waits for its alarm: %s", key, error)
+            return
+        if told is not None:
+            self._report(key, told)
 
     def author_changed(self, id: int, author: Author | None) -> None:
         """Someone has another name or address now, or none any more: show it in what is in memory."""

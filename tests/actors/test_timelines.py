@@ -64,7 +64,7 @@ def test_a_timeline_is_tended_until_it_is_done_and_then_daily_while_edges_are_op
     )
     assert told.alarms == {"timeline": NOW_MS + AGAIN_MS}
     told.ask(TimelineTended(wishes=wanted, tended=OPEN))
-    assert told.alarms == {"timeline": NOW_MS + TEND_EVERY_MS}
+    assert told.alarms == {"timeline": NOW_MS + TEND_EVERY_MS + BOB.id * 1_000}
     assert row(told).arranged == "hybrid"
     told.ask(TimelineTended(wishes=wanted, tended=CLOSED))
     assert told.alarms == {"timeline": None}

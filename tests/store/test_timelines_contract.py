@@ -24,6 +24,7 @@ from tests.store.samples import (
 )
 
 ME, ANN, BOB, CID = 1, 2, 3, 4
+STRATEGIES: tuple[Strategy, ...] = ("push", "pull", "hybrid", "adaptive")
 
 
 def wishes(strategy: Strategy = "push", **changed: Any) -> Wishes:
@@ -356,10 +357,8 @@ class World:
 
     async def tend(self) -> None:
         # The others leave little for the timelines themselves to get wrong.
-        strategies: list[Strategy] = ["push"] * 9 + ["pull", "hybrid", "adaptive"]
-        wanted = wishes(
-            self.random.choice(strategies), here=self.random.random() < 0.8, reading=self.random.randint(0, 9)
-        )
+        (strategy,) = self.random.choices(STRATEGIES, weights=(9, 1, 1, 1))
+        wanted = wishes(strategy, here=self.random.random() < 0.8, reading=self.random.randint(0, 9))
         await self.store.timelines.tend(self.person(), wanted, entries_max=4, edges_max=2)
 
     async def follow(self) -> None:
