@@ -2,11 +2,14 @@
 
 import asyncio
 from typing import Any
+from uuid import uuid4
 
+import aiohttp
 import pytest
 
 from store.rows import FanoutRow, FollowRow, UserStateRow
 from tests.gateway.http_site import Answer, Api, HttpSite
+from tests.processes import Served
 
 
 async def read(api: Api, token: str, **query: object) -> Any:
@@ -142,6 +145,28 @@ async def test_reading_is_noted_and_opens_edges(site: HttpSite) -> None:
             await asyncio.sleep(0.01)
     assert titles((await read(api, bob.access_token))["posts"]) == ["Pushed"]
     assert len(site.store.rows(FollowRow)) == 1
+
+
+async def test_the_whole_server_pushes_and_pulls_and_shows_the_same(server: Served) -> None:
+    """Over Postgres: before the edge is open, and when everything that follows has happened."""
+    names = [f"{name}{uuid4().hex[:8]}" for name in ("ann", "bob")]
+    async with aiohttp.ClientSession() as client:
+        api = Api(client, server.url)
+        ann, bob = [await api.member(name) for name in names]
+        first = await api.post(ann.access_token, title="First", body="Some *words*")
+        await follow(api, bob.access_token, names[0])
+        await api.call("PUT", f"/v1/posts/{first['id']}/reactions/like", token=bob.access_token)
+        pages = []
+        for number in range(4):
+            second = await api.post(ann.access_token, title=f"Post {number}")
+            pages.append((await read(api, bob.access_token, limit=2))["posts"])
+            assert titles(pages[-1])[0] == second["title"]
+            await asyncio.sleep(0.4 * number)
+        everything = (await read(api, bob.access_token))["posts"]
+        assert titles(everything) == ["Post 3", "Post 2", "Post 1", "Post 0", "First"]
+        assert everything[-1] == (await api.call("GET", f"/v1/posts/{first['id']}", token=bob.access_token)).json
+        assert everything[-1]["mine"] == ["like"]
+        assert (await api.call("GET", f"/v1/users/{names[0]}/posts", token=bob.access_token)).json == everything
 
 
 @pytest.mark.parametrize(
