@@ -9,7 +9,7 @@ from msgspec import Struct
 from protocol.commands import Command
 from store.timelines import Tended, Wishes
 
-AGAIN_MS = 30_000
+AGAIN_MS = 3_000
 """An alarm that watches over a job is set so far ahead whenever the job has come further."""
 
 
