@@ -20,10 +20,11 @@ ALTER TABLE user_state
     ADD COLUMN celebrity boolean NOT NULL DEFAULT false,
     ADD COLUMN arranged  text NOT NULL DEFAULT '',
     ADD COLUMN arranged_for bigint NOT NULL DEFAULT 0;
+-- Versions go on from those of the accounts.
 INSERT INTO user_state (user_id, version, head, followers, following, posts)
-SELECT author_id, 0, 0, 0, 0, count(*) FROM post
-WHERE state = 'published' AND page_url IS NULL AND author_id IS NOT NULL GROUP BY author_id
-ON CONFLICT (user_id) DO UPDATE SET posts = excluded.posts;
+SELECT account.id, account.version, 0, 0, 0, (
+    SELECT count(*) FROM post WHERE author_id = account.id AND state = 'published' AND page_url IS NULL
+) FROM account ON CONFLICT DO NOTHING;
 
 -- What the fan-out does with an edge. pulled: nothing, readers look at the followee's posts. opening: it pushes, but what
 -- is older has not been copied, so that readers look as before. pushed: from the floor on all is in the timeline, or in

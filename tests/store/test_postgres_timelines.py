@@ -36,6 +36,16 @@ async def test_a_post_that_is_pushed_while_an_edge_is_being_copied_is_not_lost(p
     assert await shown(store) == [12, 11]
 
 
+async def test_every_write_of_a_post_is_below_the_horizon_once_it_is_done(postgres_rig: PostgresRig) -> None:
+    store, admin = postgres_rig.store, postgres_rig.admin
+    writer = await people(store, follow(ME, ANN))
+    for title in ("First", "Second"):
+        before = (await store.timelines.page(ME, limit=1)).horizon
+        await writer.write(*posted(11, title=title))
+        after = (await store.timelines.page(ME, limit=1)).horizon
+        assert before <= int(await admin.fetchval("SELECT tx::text FROM post")) < after
+
+
 async def test_a_timeline_is_tended_by_one_at_a_time(postgres_rig: PostgresRig) -> None:
     store, admin = postgres_rig.store, postgres_rig.admin
     await people(store, *posted(11), follow(ME, ANN))
@@ -103,6 +113,10 @@ async def test_what_was_published_before_there_were_timelines_has_its_place(
     begun_ms, published_ms = 1_790_000_000_123, 1_790_000_777_456
     at_once, later, draft = (begun_ms << 20 | low for low in (77, 78, 79))
     connection = await asyncpg.connect(new_url)
+    await connection.execute(
+        "INSERT INTO account (id, kind, handle, name, role, state, version, created_at)"
+        " VALUES (2, 'member', 'ann', 'Ann', 'member', 'active', 5, now())"
+    )
     await connection.executemany(
         "INSERT INTO post (id, author_id, title, body, tags, state, comments_open, changed_offset, created_at,"
         " published_at) VALUES ($1, 2, '', '', '{}', $2, true, 1, to_timestamp($3::float8 / 1000),"
@@ -117,7 +131,8 @@ async def test_what_was_published_before_there_were_timelines_has_its_place(
 
     places = dict(map(tuple, await connection.fetch("SELECT id, published_id FROM post")))
     assert places == {at_once: at_once, later: published_ms << 20 | 78, draft: 0}
-    assert await connection.fetchval("SELECT posts FROM user_state WHERE user_id = 2") == 2
+    ((version, posts),) = await connection.fetch("SELECT version, posts FROM user_state WHERE user_id = 2")
+    assert (version, posts) == (5, 2)
     await connection.close()
 
 
