@@ -4,13 +4,14 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from actors import following, sessions
+from actors import following, notifying, sessions
 from actors.actor import AccountSaved, Decision, Message
-from actors.keys import post_key
+from actors.keys import post_key, user_key
 from actors.userstate import UserState
 from protocol.accounts import AccountView, CreateAccount, Credentials, EditAccount, SyncHostAccount
 from protocol.commands import EraseComments
 from protocol.errors import Refused
+from protocol.notifications import ForgetPerson
 from protocol.times import rfc3339_ms
 from protocol.views import Ack
 from store.rows import AccountRow
@@ -80,7 +81,9 @@ def delete(state: UserState, now_ms: int) -> Decision:
         deleted_ms=now_ms,
     )
     return Decision(
-        answer=Ack, events=(AccountSaved(row), *sessions.all_ended(state, now_ms)), alarms={ERASE_ALARM: now_ms}
+        answer=Ack,
+        events=(AccountSaved(row), *sessions.all_ended(state, now_ms)),
+        alarms={ERASE_ALARM: now_ms, notifying.TIDY_ALARM: now_ms},
     )
 
 
@@ -89,13 +92,20 @@ def erase(state: UserState, now_ms: int) -> Decision:
     account = state.account
     if account is None or account.state != "erasing":
         return Decision(answer=Ack, alarms={ERASE_ALARM: None})
-    if not state.writings and not state.ties:
+    if not state.writings and not state.ties and not state.told_of:
         done = AccountSaved(replace(account, state="deleted", version=account.version + 1))
         return Decision(answer=Ack, events=(done,), alarms={ERASE_ALARM: None})
     untied = following.untied(state)
     return replace(
-        untied, messages=(*_erased_comments(state), *untied.messages), alarms={ERASE_ALARM: now_ms + ERASE_AGAIN_MS}
+        untied,
+        messages=(*_erased_comments(state), *untied.messages, *_forgotten(state)),
+        alarms={ERASE_ALARM: now_ms + ERASE_AGAIN_MS},
     )
+
+
+def _forgotten(state: UserState) -> tuple[Message, ...]:
+    """To everyone who has notifications that name the account."""
+    return tuple(Message(user_key(person), ForgetPerson(account=state.account_id)) for person in state.told_of)
 
 
 def _erased_comments(state: UserState) -> tuple[Message, ...]:

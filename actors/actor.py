@@ -5,14 +5,17 @@ same value, and a batch can keep the last image of each row.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 
 from msgspec import Struct
 
+from actors.news import Found
 from protocol.commands import Command, Person
+from protocol.notifications import Latest, UnreadChanged
 from protocol.views import CountersChanged, PostView
 from store.base import WrittenComment
 from store.graph import Relation, Ties
+from store.notifications import Named, Target
 from store.rows import (
     AccountRow,
     Author,
@@ -21,6 +24,7 @@ from store.rows import (
     FanoutRow,
     FollowRow,
     MuteRow,
+    NotificationRow,
     PostRow,
     PostViewsRow,
     ReactionRow,
@@ -145,7 +149,42 @@ class FanoutEnded(Struct, frozen=True):
         return Gone(FanoutRow, (self.post_id,))
 
 
-PostEvent = CommentSaved | PostSaved | ReactionSaved | FanoutSaved | FanoutEnded
+class NewsTold(Struct, frozen=True):
+    """Everyone concerned is told of all that happened on the post; its state's own row says so."""
+
+    row: None = None
+
+
+class NotificationSaved(Struct, frozen=True):
+    row: NotificationRow
+
+
+class NotificationDropped(Struct, frozen=True):
+    """A group was so old that nobody is to find it any more. The stream does not say so."""
+
+    user_id: int
+    id: int
+
+    @property
+    def row(self) -> Gone:
+        return Gone(NotificationRow, (self.user_id, self.id))
+
+
+class NotificationsRead(Struct, frozen=True):
+    """The person has read up to here, which the state's own row says."""
+
+    offset: int
+    row: None = None
+
+
+class KindsSilenced(Struct, frozen=True):
+    """Of these kinds the person wants no notification, which the state's own row says."""
+
+    kinds: tuple[str, ...]
+    row: None = None
+
+
+PostEvent = CommentSaved | PostSaved | ReactionSaved | FanoutSaved | FanoutEnded | NewsTold
 UserEvent = (
     AccountSaved
     | SessionSaved
@@ -157,6 +196,10 @@ UserEvent = (
     | MuteEnded
     | FollowersCounted
     | HabitsChanged
+    | NotificationSaved
+    | NotificationDropped
+    | NotificationsRead
+    | KindsSilenced
 )
 Event = PostEvent | UserEvent
 
@@ -210,13 +253,44 @@ class RelationsNeeded(Struct, frozen=True):
 
 
 class TracesNeeded(Struct, frozen=True):
-    """``decide`` needs what the account left elsewhere: its writings, and its ties to others."""
+    """``decide`` needs what the account left elsewhere: its writings, its ties to others, and who was told its name."""
 
     limit: int
     """Of each kind."""
 
 
-Need = CommentsNeeded | RelationsNeeded | TracesNeeded
+class NewsNeeded(Struct, frozen=True, kw_only=True):
+    """Telling people what happened on the post needs to know more of it."""
+
+    after: int | None = None
+    """What changed beyond this version; None: that is known."""
+    comments: tuple[int, ...] = ()
+    handles: tuple[str, ...] = ()
+    gone: tuple[int, ...] | None = None
+    """Who was told about these comments; if there are none, about anything of the post. None: nothing is gone."""
+
+
+class NoticesNeeded(Struct, frozen=True, kw_only=True):
+    """``decide`` needs what the person was told before, and what that names."""
+
+    ids: tuple[int, ...] = ()
+    """As of ``RelationsNeeded``."""
+    targets: tuple[Target, ...] = ()
+    about: tuple[tuple[int, int], ...] = ()
+    """(post, comment); comment 0: anything of the post."""
+    naming: tuple[int, ...] = ()
+
+
+class OldNoticesNeeded(Struct, frozen=True):
+    """``decide`` needs to know what the person was told so long ago that it is to be dropped."""
+
+    kept: int
+    """Groups that are kept, if they are not too old."""
+    age_ms: int
+    limit: int
+
+
+Need = CommentsNeeded | RelationsNeeded | TracesNeeded | NewsNeeded | NoticesNeeded | OldNoticesNeeded
 
 
 class Publication(Struct, frozen=True):
@@ -226,15 +300,23 @@ class Publication(Struct, frozen=True):
     encode: Callable[[], bytes]
 
 
-class Numbers(Struct, frozen=True):
-    """The durable counters of a post at one version, as the hub shows them."""
+class Numbers(Protocol):
+    """What an actor shows besides its stream: the latest value only. As of one durable version."""
 
-    version: int
-    comments: int
-    reactions: dict[str, int]
-    applause: int
-    of_comments: dict[str, dict[str, int]]
-    """Reactions of the comments that changed since the commit before."""
+    @property
+    def version(self) -> int: ...
+
+    def beyond(self, unsent: Self) -> Self:
+        """These, with what nobody was sent yet of the ones before."""
+        ...
+
+    def sent(self) -> Self:
+        """These, when they have been sent to all."""
+        ...
+
+    def message(self, views: tuple[int, int], watchers: int) -> Latest:
+        """What shows them, together with the volatile (views, viewers) and watchers."""
+        ...
 
 
 SYSTEM = Person(id=0, handle="", name="", role="admin")
@@ -273,6 +355,14 @@ class ReadCounters(Command, frozen=True, kw_only=True):
     comments: tuple[int, ...] = ()
 
 
+class ReadUnread(Command, frozen=True, kw_only=True):
+    """How many notifications are unread. Asked in nobody's name."""
+
+    method = "unread"
+    writes = False
+    answers = UnreadChanged
+
+
 class Actor(Protocol):
     """A post or a user. ``decide`` changes nothing; only ``apply``, ``look`` and the ``provide`` methods do."""
 
@@ -295,7 +385,13 @@ class Actor(Protocol):
 
     def provide_relations(self, relations: Sequence[Relation]) -> None: ...
 
-    def provide_traces(self, writings: Sequence[tuple[int, int]], ties: Ties) -> None: ...
+    def provide_traces(self, writings: Sequence[tuple[int, int]], ties: Ties, told: Sequence[int]) -> None: ...
+
+    def provide_news(self, found: Found) -> None: ...
+
+    def provide_notices(self, groups: Sequence[NotificationRow], named: Named) -> None: ...
+
+    def provide_old_notices(self, ids: Sequence[int], oldest_ms: int | None) -> None: ...
 
     def decide(self, command: Command, by: Person, now: float) -> Decision:
         """Raises ``DomainError`` to refuse."""

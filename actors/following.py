@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from msgspec.structs import replace
 
-from actors import timelines
+from actors import notifying, timelines
 from actors.actor import (
     BlockEnded,
     BlockSaved,
@@ -159,16 +159,24 @@ def relationship(relation: Relation, now_ms: int) -> Relationship:
 def gained(state: UserState, command: FollowerGained, now_ms: int) -> Decision:
     # Who was deleted while the edge was on its way is followed by nobody.
     messages = () if state.active else (_told(state, command.account, DropFollow),)
-    return replace(_counted(state, state.followers + 1, now_ms), messages=messages)
+    return replace(_counted(state, command.account, 1, now_ms), messages=messages)
 
 
-def lost(state: UserState, now_ms: int) -> Decision:
-    return _counted(state, state.followers - 1, now_ms)
+def lost(state: UserState, command: FollowerLost, now_ms: int) -> Decision:
+    return _counted(state, command.account, -1, now_ms)
 
 
-def _counted(state: UserState, followers: int, now_ms: int) -> Decision:
-    decision = timelines.counted(state, followers, now_ms)
-    return replace(decision, events=(FollowersCounted(followers), *decision.events))
+def _counted(state: UserState, account: int, change: int, now_ms: int) -> Decision:
+    followers = state.followers + change
+    decision, told = (
+        timelines.counted(state, followers, now_ms),
+        notifying.followers_changed(state, account, change, now_ms),
+    )
+    return replace(
+        decision,
+        events=(FollowersCounted(followers), *decision.events, *told.events),
+        alarms={**decision.alarms, **told.alarms},
+    )
 
 
 def dropped(state: UserState, command: DropFollow) -> Decision:

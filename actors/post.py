@@ -8,7 +8,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from actors import commenting, fanout, reacting, reading
+from actors import commenting, fanout, reacting, reading, telling
 from actors.actor import (
     CommentSaved,
     Decision,
@@ -47,7 +47,8 @@ from protocol.commands import (
 from protocol.errors import Refused
 from protocol.views import Ack
 from store.graph import Relation, Ties
-from store.rows import Author, PostRow
+from store.notifications import Named
+from store.rows import Author, NotificationRow, PostRow
 
 PUBLISH_ALARM = "publish"
 
@@ -56,18 +57,34 @@ class PostActor(PostState):
     """See ``Actor``. A post that was never made exists only to refuse."""
 
     def needs(self, command: Command) -> Need | None:
-        return commenting.needed(self, command)
+        match command:
+            case RingAlarm(name=telling.NEWS_ALARM):
+                return telling.needed(self)
+            case _:
+                return commenting.needed(self, command)
 
     def provide_relations(self, relations: Sequence[Relation]) -> None:
         raise AssertionError("a post asks for no relations")
 
-    def provide_traces(self, writings: Sequence[tuple[int, int]], ties: Ties) -> None:
+    def provide_traces(self, writings: Sequence[tuple[int, int]], ties: Ties, told: Sequence[int]) -> None:
         raise AssertionError("a post asks for no traces")
+
+    def provide_notices(self, groups: Sequence[NotificationRow], named: Named) -> None:
+        raise AssertionError("a post asks for no notices")
+
+    def provide_old_notices(self, ids: Sequence[int], oldest_ms: int | None) -> None:
+        raise AssertionError("a post asks for no notices")
 
     # -- decide
 
     def decide(self, command: Command, by: Person, now: float) -> Decision:
         now_ms = int(now * 1000)
+        decision = self._decide(command, by, now_ms)
+        if decision.events and telling.heard(self, decision.events):
+            return replace(decision, alarms={**decision.alarms, telling.NEWS_ALARM: now_ms + telling.NEWS_AFTER_MS})
+        return decision
+
+    def _decide(self, command: Command, by: Person, now_ms: int) -> Decision:
         match command:
             case CreateComment():
                 return commenting.create(self, command, by, now_ms)
@@ -112,6 +129,8 @@ class PostActor(PostState):
                 return self._delete_post(by, now_ms)
             case RingAlarm(name="publish"):
                 return self._publish_due(now_ms)
+            case RingAlarm(name=telling.NEWS_ALARM):
+                return telling.due(self, now_ms)
             case RingAlarm(name="fanout"):
                 return fanout.due(self)
             case ChunkPushed():

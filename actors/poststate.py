@@ -17,7 +17,7 @@ from actors.actor import (
     Event,
     FanoutEnded,
     FanoutSaved,
-    Numbers,
+    NewsTold,
     PostSaved,
     ReactionSaved,
     UserEvent,
@@ -25,6 +25,8 @@ from actors.actor import (
 )
 from actors.encoding import Encoder
 from actors.keys import post_key
+from actors.news import Found, News
+from actors.numbers import PostNumbers
 from actors.policy import Policy
 from actors.tallies import Applause, Tallies
 from actors.tree import CommentTree
@@ -72,6 +74,14 @@ class PostState:
         self.viewers = Viewers()
         self.sources: dict[str, int] = {}
         self.recent: OrderedDict[int, WrittenComment] = OrderedDict()
+        self.news = News()
+        self.told = 0
+        """The version up to which people were told."""
+        self.untold_through = 0
+        """What was written since, up to this version, is not among the news; 0: they are complete."""
+        self.found = Found()
+        self.recovered = False
+        """Whether the news were completed a moment ago."""
 
     # -- activation
 
@@ -89,6 +99,8 @@ class PostState:
         if loaded.state is not None:
             actor.version, actor.head = loaded.state.version, loaded.state.head
             actor.comments = loaded.state.comments
+            actor.told = loaded.state.told
+            actor.untold_through = actor.version if actor.told < actor.version else 0
         if loaded.views is not None:
             actor._load_views(loaded.views)
         return actor
@@ -174,16 +186,23 @@ class PostState:
             # None of this is shown: the post is the same.
             self.fanout = event.row if isinstance(event, FanoutSaved) else None
             return
+        if isinstance(event, NewsTold):
+            self.told, self.news, self.found = self.version, News(), Found()
+            return
         self.version += 1
         match event:
             case CommentSaved(row, author):
+                before = self.recent.get(row.id)
+                self.news.commented(None if before is None else before.comment, row)
                 self.head = max(self.head, row.changed_offset)
                 self._place(row, counted=True)
                 self.recent[row.id] = WrittenComment(row, author)
                 self.recent.move_to_end(row.id)
             case ReactionSaved(row):
+                self._hear_of_reaction(row)
                 self._tally(row)
             case PostSaved(row, author):
+                self.news.saved(self.post, row)
                 self.head = row.changed_offset
                 self.post, self.author = row, author
             case _:
@@ -207,6 +226,15 @@ class PostState:
         if row.comment_id:
             self.tree.rescored(row.comment_id, before)
 
+    def _hear_of_reaction(self, row: ReactionRow) -> None:
+        """It is news if the person did not react to this at all before, or does not any more."""
+        if row.kind == APPLAUSE:
+            change = (row.amount > 0) - (self.applause.of(row.user_id) > 0)
+            if change:
+                self.news.applauded(row.user_id, change)
+        elif not self.tallies.has_other(row.comment_id, row.kind, row.user_id):
+            self.news.reacted(row.comment_id, row.user_id, 1 if row.amount else -1)
+
     def look(self, viewed: Viewed) -> bool:
         return self.viewers.look(viewed.viewer, viewed.at_ms)
 
@@ -215,6 +243,20 @@ class PostState:
     def provide_comments(self, comments: Sequence[WrittenComment]) -> None:
         for written in comments:
             self.recent.setdefault(written.comment.id, written)
+
+    def provide_news(self, found: Found) -> None:
+        self.recovered = self.untold_through > 0
+        if self.recovered:
+            before = News.recovered(
+                (row for row in found.written if row.version <= self.untold_through),
+                (row for row in found.reacted if row.version <= self.untold_through),
+                applause=APPLAUSE,
+            )
+            before.post_gone = self.post is not None and self.post.state == "deleted"
+            before.add(self.news)
+            self.news, self.untold_through = before, 0
+        self.found = found
+        self.provide_comments(found.comments)
 
     def authors(self) -> set[int]:
         written_by = (author for _, author in self.recent.values())
@@ -239,6 +281,7 @@ class PostState:
             comments=self.comments,
             reactions=self.tallies.counts(0),
             applause=self.applause.total,
+            told=self.told,
         )
 
     def views_row(self) -> PostViewsRow:
@@ -252,8 +295,8 @@ class PostState:
             all_viewers=viewers.all.dump(),
         )
 
-    def numbers(self, touched: Sequence[int]) -> Numbers:
-        return Numbers(
+    def numbers(self, touched: Sequence[int]) -> PostNumbers:
+        return PostNumbers(
             version=self.version,
             comments=self.comments,
             reactions=self.tallies.counts(0),

@@ -39,6 +39,17 @@ class Tallies:
         """Reactions of one target by kind, in order of its name; kinds that nobody holds are left out."""
         return {kind: count for kind, count in sorted(self._kinds_of.get(comment, {}).items()) if count}
 
+    def has_other(self, comment: int, kind: str, person: int) -> bool:
+        """Whether a person reacts to the target in another way than by ``kind``."""
+        return any(
+            other != kind and person in self._people[comment, other] for other in self._kinds_of.get(comment, ())
+        )
+
+    def people(self, comment: int, *, beside: int) -> int:
+        """How many react to the target, however they do, beside one."""
+        kinds = self._kinds_of.get(comment, ())
+        return len(BitMap.union(BitMap([beside]), *(self._people[comment, kind] for kind in kinds))) - 1
+
     def score(self, comment: int) -> int:
         counts = self._kinds_of.get(comment)
         return sum(counts.values()) if counts else 0
@@ -65,6 +76,10 @@ class Applause:
 
     def of(self, person: int) -> int:
         return sum(1 << bit for bit, people in enumerate(self._bits) if person in people)
+
+    def people(self, *, beside: int) -> int:
+        """How many applaud, beside one."""
+        return len(BitMap.union(BitMap([beside]), *self._bits)) - 1
 
     def put(self, person: int, amount: int) -> None:
         self.total += amount - self.of(person)

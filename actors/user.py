@@ -1,11 +1,12 @@
 """A user: a state machine over ``UserState``. Pure: decides and folds, reads no clock, does no I/O.
 
-The decisions stand in modules of their own: about the account, its sessions, and whom it follows, blocks and mutes.
+The decisions stand in modules of their own: about the account, its sessions, its timeline,
+whom it follows, blocks and mutes, and what it is told.
 """
 
-from actors import account, following, sessions, timelines
+from actors import account, following, notifying, sessions, timelines
 from actors.account import ERASE_CHUNK
-from actors.actor import Decision, Need, RingAlarm, TracesNeeded
+from actors.actor import Decision, Need, ReadHead, ReadUnread, RingAlarm, TracesNeeded
 from actors.jobs import EdgesClosed, TimelineTended
 from actors.userstate import UserState
 from protocol.accounts import (
@@ -35,6 +36,7 @@ from protocol.graph import (
     Unfollow,
     Unmute,
 )
+from protocol.notifications import EditPreferences, ForgetPerson, MarkRead, Notify, ReadPreferences, TakeBack
 from protocol.timelines import NoteReads, PostPublished, PostWithdrawn
 from protocol.views import Ack
 
@@ -47,7 +49,7 @@ class UserActor(UserState):
             case RingAlarm(name="erase"):
                 return TracesNeeded(ERASE_CHUNK)
             case _:
-                return following.needed(command)
+                return following.needed(command) or notifying.needed(self, command)
 
     def decide(self, command: Command, by: Person, now: float) -> Decision:
         now_ms = int(now * 1000)
@@ -92,7 +94,7 @@ class UserActor(UserState):
             case FollowerGained():
                 return following.gained(self, command, now_ms)
             case FollowerLost():
-                return following.lost(self, now_ms)
+                return following.lost(self, command, now_ms)
             case DropFollow():
                 return following.dropped(self, command)
             case PostPublished():
@@ -105,6 +107,25 @@ class UserActor(UserState):
                 return timelines.tended(self, command, now_ms)
             case EdgesClosed():
                 return timelines.closed(self, command, now_ms)
+            case Notify():
+                return notifying.notify(self, command, now_ms)
+            case TakeBack():
+                return notifying.take_back(self, command, now_ms)
+            case ForgetPerson():
+                return notifying.forget(self, command, now_ms)
+            case ReadHead():
+                notifying.check_reads(self, by)
+                return Decision(answer=lambda: self.head)
+            case ReadUnread():
+                return notifying.unread(self)
+            case MarkRead():
+                return notifying.mark_read(self, command, by)
+            case ReadPreferences():
+                return notifying.preferences(self, by)
+            case EditPreferences():
+                return notifying.prefer(self, command, by)
+            case RingAlarm(name="notifications"):
+                return notifying.tidy(self, now_ms)
             case RingAlarm(name="timeline"):
                 return timelines.due(self, now_ms)
             case RingAlarm(name="close edges"):

@@ -7,6 +7,7 @@ change it.
 from collections.abc import Sequence
 from typing import Self, assert_never
 
+import msgspec
 from msgspec.structs import asdict
 
 from actors.actor import (
@@ -19,30 +20,39 @@ from actors.actor import (
     FollowSaved,
     Habits,
     HabitsChanged,
+    KindsSilenced,
     MuteEnded,
     MuteSaved,
-    Numbers,
+    NotificationDropped,
+    NotificationSaved,
+    NotificationsRead,
     PostEvent,
     Publication,
     SessionSaved,
     Viewed,
 )
 from actors.keys import user_key
+from actors.news import Found
+from actors.notices import Groups, notification_changed
+from actors.numbers import UserNumbers
 from actors.policy import Policy
 from actors.relations import Relations
 from protocol.errors import Refused
 from store.base import LoadedUser, WrittenComment
 from store.graph import Relation, Ties
-from store.rows import AccountRow, Author, PostViewsRow, SessionRow, UserStateRow
+from store.notifications import Named
+from store.rows import AccountRow, Author, NotificationRow, PostViewsRow, SessionRow, UserStateRow
 
 NO_TIES = Ties([], [], [], [])
+NOTHING_NAMED = Named({}, {})
 
 
 class UserState:
     """The state of one user; of one that was never made, ``account`` is None."""
 
-    def __init__(self, account_id: int, *, policy: Policy) -> None:
+    def __init__(self, account_id: int, *, policy: Policy, epoch: str) -> None:
         self.account_id = account_id
+        self.epoch = epoch
         self.version = 0
         self.head = 0
         self.watchers = 0
@@ -55,16 +65,27 @@ class UserState:
         self.relations = Relations()
         self.writings: Sequence[tuple[int, int]] = ()
         self.ties = NO_TIES
+        self.told_of: Sequence[int] = ()
+        """Who has notifications that name the user, of those that were read."""
+        self.read_offset = 0
+        self.silenced: tuple[str, ...] = ()
+        self.unread: dict[int, int] = {}
+        """The offset of each notification that changed since the user read them."""
+        self.groups = Groups()
+        self.named = NOTHING_NAMED
+        self.old_notices: tuple[Sequence[int], int | None] = ((), None)
 
     @classmethod
-    def load(cls, account_id: int, loaded: LoadedUser, *, policy: Policy) -> Self:
-        actor = cls(account_id, policy=policy)
+    def load(cls, account_id: int, loaded: LoadedUser, *, policy: Policy, epoch: str) -> Self:
+        actor = cls(account_id, policy=policy, epoch=epoch)
         actor.account = loaded.account
         actor.sessions = {row.id: row for row in sorted(loaded.sessions, key=lambda row: row.created_ms)}
         if loaded.state is not None:
             actor.version, actor.head = loaded.state.version, loaded.state.head
             actor.followers, actor.following = loaded.state.followers, loaded.state.following
             actor.habits = Habits(**{name: getattr(loaded.state, name) for name in Habits.__struct_fields__})
+            actor.read_offset, actor.silenced = loaded.state.read_offset, tuple(loaded.state.silenced)
+        actor.unread = dict(loaded.unread)
         return actor
 
     @property
@@ -112,6 +133,16 @@ class UserState:
                 self.followers = followers
             case HabitsChanged(habits):
                 self.habits = habits
+            case NotificationSaved(row):
+                self._keep_notification(row)
+            case NotificationDropped(_, id):
+                self.groups.drop(id)
+                self.unread.pop(id, None)
+            case NotificationsRead(offset):
+                self.read_offset = offset
+                self.unread = {id: changed for id, changed in self.unread.items() if changed > offset}
+            case KindsSilenced(kinds):
+                self.silenced = kinds
             case _:
                 assert_never(event)
 
@@ -123,6 +154,14 @@ class UserState:
         for over in [other.id for other in self.sessions.values() if other.expires_ms <= row.rotated_ms]:
             del self.sessions[over]
 
+    def _keep_notification(self, row: NotificationRow) -> None:
+        self.head = row.changed_offset
+        self.groups.fold(row)
+        if row.gone:
+            self.unread.pop(row.id, None)
+        else:
+            self.unread[row.id] = row.changed_offset
+
     def look(self, viewed: Viewed) -> bool:
         raise AssertionError("nobody looks at a user")
 
@@ -131,8 +170,18 @@ class UserState:
     def provide_relations(self, relations: Sequence[Relation]) -> None:
         self.relations.provide(relations)
 
-    def provide_traces(self, writings: Sequence[tuple[int, int]], ties: Ties) -> None:
-        self.writings, self.ties = writings, ties
+    def provide_traces(self, writings: Sequence[tuple[int, int]], ties: Ties, told: Sequence[int]) -> None:
+        self.writings, self.ties, self.told_of = writings, ties, told
+
+    def provide_notices(self, groups: Sequence[NotificationRow], named: Named) -> None:
+        self.groups.provide(groups)
+        self.named = Named({**self.named.people, **named.people}, {**self.named.posts, **named.posts})
+
+    def provide_old_notices(self, ids: Sequence[int], oldest_ms: int | None) -> None:
+        self.old_notices = ids, oldest_ms
+
+    def provide_news(self, found: Found) -> None:
+        raise AssertionError("a user asks for no news")
 
     def provide_comments(self, comments: Sequence[WrittenComment]) -> None:
         raise AssertionError("a user asks for no comments")
@@ -152,6 +201,8 @@ class UserState:
             head=self.head,
             followers=self.followers,
             following=self.following,
+            read_offset=self.read_offset,
+            silenced=list(self.silenced),
             **asdict(self.habits),
         )
 
@@ -161,15 +212,21 @@ class UserState:
     def views(self) -> tuple[int, int]:
         return 0, 0
 
-    def numbers(self, touched: Sequence[int]) -> Numbers | None:
-        return None
+    def numbers(self, touched: Sequence[int]) -> UserNumbers:
+        return UserNumbers(self.version, len(self.unread), self.read_offset)
 
     def snapshot(self) -> bytes | None:
         return None
 
     def publication(self, event: Event) -> Publication | None:
-        return None
+        if not isinstance(event, NotificationSaved):
+            return None
+        changed = notification_changed(event.row, self.named, self.read_offset)
+        return Publication(event.row.changed_offset, lambda: msgspec.json.encode(changed))
 
     def trim(self) -> None:
         self.relations.clear()
-        self.writings, self.ties = (), NO_TIES
+        self.writings, self.ties, self.told_of = (), NO_TIES, ()
+        self.groups.clear()
+        self.named = NOTHING_NAMED
+        self.old_notices = (), None

@@ -1,8 +1,9 @@
 """What clients are shown: the JSON of posts, comments, counters and pages, and of what a stream publishes."""
 
-from typing import Literal
+from typing import Literal, Self
 
 from msgspec import UNSET, Raw, Struct, UnsetType
+from msgspec.structs import replace
 
 
 class View(Struct, frozen=True, omit_defaults=False, kw_only=True):
@@ -126,6 +127,10 @@ class CountersChanged(View, frozen=True, tag="counters", tag_field="type"):
     counters: Counters
     comments: dict[str, dict[str, int]] = {}
     """Reactions of comments that changed since the last such message."""
+
+    def lasting(self) -> Self:
+        """What of it still concerns those who come later: they read the reactions of comments by themselves."""
+        return replace(self, comments={})
 
 
 class TypingChanged(View, frozen=True, tag="typing", tag_field="type"):

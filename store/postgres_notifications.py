@@ -72,7 +72,7 @@ class PostgresNotifications:
 
     async def handles(self, handles: Sequence[str]) -> dict[str, int]:
         found = await self._fetch("SELECT name, id FROM name WHERE kind = 'handle' AND name = ANY ($1)", list(handles))
-        return {name: id for name, id in found}
+        return dict(map(tuple, found))
 
     async def old(self, user: int, *, kept: int, before_ms: int, limit: int) -> tuple[list[int], int | None]:
         found = await self._fetch(_BY_AGE, user, kept, before_ms, limit)

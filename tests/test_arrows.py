@@ -20,17 +20,20 @@ class Part(NamedTuple):
 
 
 # The first part that a module belongs to is the one that counts.
+ASKED = ("store.base", "store.graph", "store.notifications", "store.rows", "store.timelines")
+"""What the store is asked, without what answers."""
+
 PARTS = (
     Part(("protocol.gateway",), ours=("protocol",)),
     Part(("protocol",), ours=("protocol",), pure=True),
     Part(("store",), ours=("store",)),
     Part(
         ("actors.runtime",),
-        ours=("actors", "protocol", "store.base", "store.bus", "store.graph", "store.rows", "store.timelines"),
+        ours=("actors", "protocol", "store.bus", *ASKED),
     ),
     Part(
         ("actors",),
-        ours=("actors", "protocol", "store.base", "store.graph", "store.rows", "store.timelines"),
+        ours=("actors", "protocol", *ASKED),
         pure=True,
     ),
     Part(("settings",), ours=("actors.policy", "protocol.gateway.options", "protocol.gateway.settings")),

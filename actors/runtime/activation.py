@@ -4,7 +4,7 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from enum import Enum
 from hashlib import blake2b
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol
 
 import msgspec
 from msgspec import Struct
@@ -17,6 +17,7 @@ from actors.actor import (
     Gone,
     Message,
     Need,
+    NoticesNeeded,
     Numbers,
     Publication,
     RelationsNeeded,
@@ -36,7 +37,6 @@ SNAPSHOT_ROWS = 2_000
 """Rows behind the snapshot, after which a new one is written."""
 PURGE_ALARM = "operations"
 
-Ids = TypeVar("Ids", CommentsNeeded, RelationsNeeded)
 Reply = Callable[[Any], None]
 """Takes the answer, or the ``DomainError``."""
 
@@ -161,8 +161,7 @@ class Activation:
         if not isinstance(command, Delivery):
             return self.actor.needs(command)
         mark = self._marks.get(command.slot, 0)
-        needs = [self.actor.needs(message) for id, message in command.messages if id > mark]
-        return _joined(CommentsNeeded, needs) or _joined(RelationsNeeded, needs)
+        return _joined(self.actor.needs(message) for id, message in command.messages if id > mark)
 
     def handle(self, envelope: Envelope, now: float, op_ttl_ms: int) -> tuple[Outcome, bool]:
         """Decide and apply; what came of it, and whether it may be answered at once.
@@ -377,10 +376,32 @@ class Activation:
         return held
 
 
-def _joined(kind: type[Ids], needs: Iterable[Need | None]) -> Ids | None:
-    """What all of one kind among ``needs`` ask for."""
-    ids = dict.fromkeys(id for need in needs if isinstance(need, kind) for id in need.ids)
-    return kind(tuple(ids)) if ids else None
+def _joined(needs: Iterable[Need | None]) -> Need | None:
+    """All that ``needs`` ask for: those of the messages in one delivery, which are for a post or for a user."""
+    comments: dict[int, None] = {}
+    ids: dict[int, None] = {}
+    notices = []
+    for need in needs:
+        match need:
+            case CommentsNeeded():
+                comments.update(dict.fromkeys(need.ids))
+            case RelationsNeeded():
+                ids.update(dict.fromkeys(need.ids))
+            case NoticesNeeded():
+                ids.update(dict.fromkeys(need.ids))
+                notices.append(need)
+            case _:
+                assert need is None, "no message needs it"
+    if comments:
+        return CommentsNeeded(tuple(comments))
+    if not notices:
+        return RelationsNeeded(tuple(ids)) if ids else None
+    return NoticesNeeded(
+        ids=tuple(ids),
+        targets=tuple({target: None for need in notices for target in need.targets}),
+        about=tuple({place: None for need in notices for place in need.about}),
+        naming=tuple({id: None for need in notices for id in need.naming}),
+    )
 
 
 def fingerprint(command: Command) -> bytes:

@@ -11,7 +11,6 @@ import logging
 from collections.abc import Callable, Sequence
 
 import msgspec
-from msgspec.structs import replace
 
 from actors.actor import Numbers
 from actors.runtime.env import Env
@@ -21,7 +20,8 @@ from actors.runtime.stream import Round, Stream, StreamSubscription
 from actors.runtime.tasks import Tasks
 from protocol.delivery import Published, Sink
 from protocol.errors import SLOW, DomainError
-from protocol.views import CountersChanged, TypingChanged
+from protocol.notifications import Latest
+from protocol.views import TypingChanged
 from store.base import StoreUnavailable
 
 log = logging.getLogger("plaudit.hub")
@@ -54,7 +54,7 @@ class Hub:
         self._past = past
         self._relayed_changed = relayed_changed
         self._json = msgspec.json.Encoder()
-        self._volatile = msgspec.json.Decoder(CountersChanged | TypingChanged)
+        self._volatile = msgspec.json.Decoder(Latest | TypingChanged)
         self._streams: dict[str, Stream] = {}
         self._tasks = Tasks()
 
@@ -79,7 +79,7 @@ class Hub:
         self.resync(key, head, numbers)
         return stream
 
-    def follow(self, key: str, epoch: str, head: int, shown: CountersChanged) -> Stream:
+    def follow(self, key: str, epoch: str, head: int, shown: Latest) -> Stream:
         """The stream of an actor on another worker, from where everything beyond ``head`` will come."""
         stream = self._made(key, epoch, head)
         stream.relayed = True
@@ -89,7 +89,7 @@ class Hub:
         if stream.shown is None or (shown != stream.shown and shown.version >= stream.shown.version):
             # A message with them was lost, or the actor was here when they were shown last.
             self._broadcast(stream, [Published(None, self._json.encode(shown))])
-            self._show(stream, shown)
+            stream.shown = shown.lasting()
         self.resync(key, head, None)
         return stream
 
@@ -178,23 +178,18 @@ class Hub:
 
     def _relay_volatile(self, stream: Stream, item: Published) -> None:
         message = self._volatile.decode(item.data)
-        if not isinstance(message, CountersChanged):
+        if isinstance(message, TypingChanged):
             self._broadcast(stream, [item])
         elif stream.shown is None or message.version >= stream.shown.version:
-            self._show(stream, message)
+            stream.shown = message.lasting()
             self._broadcast(stream, [item])
-
-    def _show(self, stream: Stream, counters: CountersChanged) -> None:
-        # Who comes later has read the reactions of comments by itself.
-        stream.shown = replace(counters, comments={})
 
     def numbers(self, key: str, numbers: Numbers) -> None:
         """Durable counters; older ones than were seen are dropped."""
         stream = self._streams.get(key)
         if stream is None or (stream.numbers is not None and numbers.version < stream.numbers.version):
             return
-        stream.numbers = numbers
-        stream.of_comments.update(numbers.of_comments)
+        stream.numbers = numbers if stream.numbers is None else numbers.beyond(stream.numbers)
         self._counters_changed(stream, COUNTERS_TICK_S)
 
     def viewed(self, key: str, views: tuple[int, int]) -> None:
@@ -294,13 +289,13 @@ class Hub:
         subscription.missed_volatile = False
         while subscription.open:
             try:
-                counters = await self._past.counters(stream.key, began_at)
+                latest = await self._past.latest(stream.key, began_at)
             except (StoreUnavailable, DomainError) as error:
                 log.warning("the counters of a resume have to wait: %s", error)
                 await asyncio.sleep(RECOVER_RETRY_S)
                 continue
             if subscription.live:
-                item = Published(None, self._json.encode(counters))
+                item = Published(None, self._json.encode(latest))
                 sink.write(sink.form.encode(stream.key, stream.epoch, [item]))
             return
 
@@ -399,10 +394,10 @@ class Hub:
     def _send_counters(self, stream: Stream) -> None:
         stream.counters_tick = None
         stream.counters_sent_at = self._env.monotonic()
-        counters = None if stream.relayed else stream.counters()
-        if counters is not None:
-            stream.of_comments = {}
-            self._broadcast(stream, [Published(None, self._json.encode(counters))])
+        if not stream.relayed and stream.numbers is not None:
+            latest = stream.latest()
+            stream.numbers = stream.numbers.sent()
+            self._broadcast(stream, [Published(None, self._json.encode(latest))])
 
     def _typing_over(self, stream: Stream) -> None:
         before, now = stream.typing_names(), self._env.monotonic()

@@ -12,10 +12,10 @@ from uuid import UUID
 import msgspec
 from msgspec import Struct
 
-from actors.actor import ReadCounters, ReadHead, ShowPost
+from actors.actor import ReadCounters, ReadHead, ReadUnread, ShowPost
 from actors.runtime.activation import Delivery, packed
 from actors.runtime.outbox import decode_message, encode_message
-from protocol import accounts, commands, graph, timelines
+from protocol import accounts, commands, graph, notifications, timelines
 from protocol.commands import Command, Person
 from protocol.delivery import Published
 from protocol.errors import ERRORS, DomainError, Overloaded, Refused, Unavailable
@@ -127,8 +127,8 @@ class Watched(Message, frozen=True):
     offset: int
     sent: bool
     """Whether everything before was sent to you; else it is not in memory any more, and to be read from the store."""
-    counters: bytes
-    """JSON of a ``CountersChanged``."""
+    latest: bytes
+    """JSON of what the stream shows besides: ``Latest``."""
 
 
 class NotWatched(Message, frozen=True):
@@ -222,7 +222,9 @@ _KINDS: tuple[type[Command], ...] = (
     *_subclasses(graph.GraphCommand),
     graph.ReadRelationships,
     timelines.NoteReads,
+    *_subclasses(notifications.OwnCommand),
     ReadHead,
+    ReadUnread,
     ShowPost,
     ReadCounters,
 )

@@ -17,6 +17,7 @@ from actors.runtime.committer import Committer
 from actors.runtime.directory import Directory
 from actors.runtime.env import Env, Ids
 from actors.runtime.gateways import Gateways
+from actors.runtime.histories import PostHistory, UserHistory
 from actors.runtime.hub import Hub
 from actors.runtime.messages import AuthorChanged, Claimed, Leaving, Look, Released
 from actors.runtime.metrics import Metrics
@@ -84,7 +85,12 @@ class Node:
         self._outbox = Outbox(
             deliver=self._deliver, acknowledge=self._committer.enqueue_rows, delivered=metrics.messages.inc
         )
-        self._past = past = Past(store, encoder, ask=self._ask_for_nobody)
+        self._past = past = Past(
+            {
+                "post": PostHistory(store, encoder, ask=self._ask_for_nobody),
+                "user": UserHistory(store.notifications, ask=self._ask_for_nobody),
+            }
+        )
         self._hub = Hub(env, metrics, past, relayed_changed=self._relayed_changed)
         self._registry = Registry(
             store,

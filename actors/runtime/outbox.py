@@ -12,6 +12,7 @@ from actors.runtime.activation import Delivery, Reply
 from protocol.commands import Command, EraseComments
 from protocol.errors import Overloaded, Unavailable
 from protocol.graph import DropFollow, FollowerGained, FollowerLost
+from protocol.notifications import ForgetPerson, Notify, TakeBack
 from protocol.timelines import PostPublished, PostWithdrawn
 from store.rows import OutboxRow, Row
 
@@ -19,7 +20,10 @@ log = logging.getLogger("plaudit.outbox")
 
 SENDABLE: dict[str, type[Command]] = {
     kind.method: kind
-    for kind in (EraseComments, FollowerGained, FollowerLost, DropFollow, PostPublished, PostWithdrawn)
+    for kind in (
+        *(EraseComments, FollowerGained, FollowerLost, DropFollow, PostPublished, PostWithdrawn),
+        *(Notify, TakeBack, ForgetPerson),
+    )
 }
 """The commands that one actor may send another, by method."""
 RETRY_S = 1.0

@@ -7,10 +7,10 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from actors.actor import AccountSaved, Actor, CommentsNeeded, Fetch, Need, RelationsNeeded, RingAlarm, TracesNeeded
+from actors.actor import AccountSaved, Actor, Fetch, Need, RingAlarm
 from actors.encoding import Encoder
 from actors.jobs import Job
-from actors.keys import parse_key, post_key, slot_of
+from actors.keys import parse_key, post_key, slot_of, user_key
 from actors.policy import Policy
 from actors.post import PostActor
 from actors.runtime.activation import (
@@ -31,6 +31,7 @@ from actors.runtime.jobs import Jobs
 from actors.runtime.metrics import Metrics
 from actors.runtime.ownership import Ownership
 from actors.runtime.past import render_ahead
+from actors.runtime.reading import Reading
 from actors.runtime.tasks import Tasks
 from actors.user import UserActor
 from protocol.cluster import ActorLoad
@@ -83,6 +84,7 @@ class Registry:
         self._messages_sent = messages_sent
         self._tell_author = tell_author
         self._report = report
+        self._reading = Reading(store, env.clock)
         self._jobs = Jobs(store.timelines)
         self._backlog = Backlog()
         self._activations: dict[str, Activation] = {}
@@ -357,7 +359,8 @@ class Registry:
 
     async def _load_user(self, account_id: int) -> tuple[Actor, Loaded]:
         loaded = await self._store.load_user(account_id)
-        return UserActor.load(account_id, loaded, policy=self._policy), loaded
+        epoch = self._stream_epoch(user_key(account_id))
+        return UserActor.load(account_id, loaded, policy=self._policy, epoch=epoch), loaded
 
     def _opened(self, activation: Activation) -> None:
         """The activation has its state: take the mailbox, and bring its stream to where the store is."""
@@ -404,14 +407,7 @@ class Registry:
     async def _read(self, activation: Activation, need: Need) -> None:
         assert activation.actor is not None
         _, number = parse_key(activation.key)
-        match need:
-            case CommentsNeeded(ids):
-                activation.actor.provide_comments(await self._store.comments(number, ids))
-            case RelationsNeeded(ids):
-                activation.actor.provide_relations(await self._store.graph.relations(number, ids))
-            case TracesNeeded(limit):
-                writings = await self._store.comments_of(number, after=(0, 0), limit=limit)
-                activation.actor.provide_traces(writings, await self._store.graph.ties(number, limit))
+        await self._reading.provide(activation.actor, number, need)
 
     # -- losing and putting away
 

@@ -27,7 +27,7 @@ from actors.runtime.stream import Stream, StreamSubscription
 from actors.runtime.tasks import Tasks
 from protocol.delivery import Form, Published
 from protocol.errors import DomainError, Unavailable
-from protocol.views import CountersChanged
+from protocol.notifications import Latest
 
 log = logging.getLogger("plaudit.relays")
 
@@ -136,6 +136,7 @@ class Relays:
         self._find = find
         self._epoch = epoch
         self._form = RelayForm(peers.encode)
+        self._latest = msgspec.json.Decoder(Latest)
         self._followed: dict[str, Followed] = {}
         self._changed: set[str] = set()
         self._relays: dict[tuple[bytes, str], Relay] = {}
@@ -322,8 +323,8 @@ class Relays:
             self._metrics.gaps.inc()
             self._ask([followed], restart=True)
             return
-        counters = msgspec.json.decode(message.counters, type=CountersChanged)
-        self._hub.follow(message.key, self._epoch(message.key), message.offset, counters)
+        latest = self._latest.decode(message.latest)
+        self._hub.follow(message.key, self._epoch(message.key), message.offset, latest)
         followed.confirmed = True
         for future in followed.waiting:
             if not future.done():
@@ -404,10 +405,10 @@ class Relays:
         relay.start()
 
     def _confirm(self, relay: Relay, *, sent: bool) -> None:
-        counters = relay.stream.counters()
+        latest = relay.stream.latest()
         assert isinstance(relay.sink, RelaySink)
-        if counters is not None:
-            data = msgspec.json.encode(counters)
+        if latest is not None:
+            data = msgspec.json.encode(latest)
             self._peers.send(relay.sink.process, Watched(relay.stream.key, relay.position, sent, data))
 
     def _unwatch(self, process: bytes, message: Unwatch) -> None:

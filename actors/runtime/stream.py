@@ -7,9 +7,8 @@ from typing import Protocol
 
 from actors.actor import Numbers
 from actors.keys import slot_of
-from actors.runtime.past import counters_changed
 from protocol.delivery import Form, Published, Sink
-from protocol.views import CountersChanged
+from protocol.notifications import Latest
 
 RING_COUNT_MAX = 512
 RING_BYTES_MAX = 512 << 10
@@ -69,11 +68,10 @@ class Stream:
         """People who watch, over all workers; of a relayed stream, those who watch here."""
         self.relayed = False
         """Whether its actor is on another worker, from where what it publishes comes."""
-        self.shown: CountersChanged | None = None
-        """Of a relayed stream, the counters that came last."""
+        self.shown: Latest | None = None
+        """Of a relayed stream, what its owner showed last besides what it publishes."""
         self.numbers = numbers
         self.views = views
-        self.of_comments: dict[str, dict[str, int]] = {}
         self.typing: dict[int, tuple[str, float]] = {}
         self._ring: deque[Published] = deque()
         self._ring_bytes = 0
@@ -113,12 +111,11 @@ class Stream:
     def typing_names(self) -> list[str]:
         return [name for name, _ in list(self.typing.values())[:TYPING_SHOWN_MAX]]
 
-    def counters(self) -> CountersChanged | None:
+    def latest(self) -> Latest | None:
+        """What it shows besides what it publishes."""
         if self.relayed:
             return self.shown
-        if self.numbers is None:
-            return None
-        return counters_changed(self.numbers, self.views, self.watchers, self.of_comments)
+        return None if self.numbers is None else self.numbers.message(self.views, self.watchers)
 
 
 class Round:

@@ -125,10 +125,8 @@ class Streams:
                 items, subscription.position = recent, stream.head
             else:
                 items, subscription.position, _ = await self._past.missed(stream.key, from_offset)
-        counters = stream.counters()
-        if known:
-            counters = await self._past.counters(stream.key, from_offset)
-        return Attached(subscription, stream.epoch, from_offset, known, items, json.encode(counters))
+        latest = await self._past.latest(stream.key, from_offset) if known else stream.latest()
+        return Attached(subscription, stream.epoch, from_offset, known, items, json.encode(latest))
 
     async def changes(self, key: str, since: Cursor | None, limit: int) -> Changed:
         """See ``Backend.changes``."""
@@ -140,10 +138,10 @@ class Streams:
             items, through, more = await self._past.missed(key, since.offset, rows_max=limit)
             if more:
                 return Changed(items, Cursor(epoch, through), True, True, None)
-            counters = await self._past.counters(key, since.offset)
+            latest = await self._past.latest(key, since.offset)
         except StoreUnavailable:
             raise Unavailable() from None
-        return Changed(items, Cursor(epoch, through), True, False, json.encode(counters))
+        return Changed(items, Cursor(epoch, through), True, False, json.encode(latest))
 
     def sinks(self, key: str) -> list[Sink]:
         """Who is subscribed on this worker."""

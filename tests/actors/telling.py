@@ -12,11 +12,15 @@ from actors.actor import (
     Decision,
     Fetch,
     Gone,
+    NewsNeeded,
+    NoticesNeeded,
+    OldNoticesNeeded,
     PostSaved,
     RelationsNeeded,
     TracesNeeded,
 )
 from actors.encoding import Encoder
+from actors.news import Found
 from actors.policy import Policy
 from actors.post import PostActor
 from actors.user import UserActor
@@ -24,7 +28,19 @@ from protocol.commands import Command, Person
 from protocol.errors import DomainError
 from store.base import LoadedPost, WrittenComment
 from store.graph import Relation, Ties
-from store.rows import Author, BlockRow, CommentRow, FollowRow, MuteRow, PostRow, ReactionRow, Row, SnapshotRow
+from store.notifications import Named, Title
+from store.rows import (
+    Author,
+    BlockRow,
+    CommentRow,
+    FollowRow,
+    MuteRow,
+    NotificationRow,
+    PostRow,
+    ReactionRow,
+    Row,
+    SnapshotRow,
+)
 
 NOW = 1_770_000_000.0
 POST = 7
@@ -44,10 +60,14 @@ class Told:
         self.decisions: list[Decision] = []
         self.theirs: dict[int, Relation] = {}
         """The others' side, where it is not that of somebody who does nothing."""
+        self.told: list[tuple[int, int]] = []
+        """(person, comment) of who was told about comments of the post."""
+        self.told_of: list[int] = []
+        """Who was told something that names the user."""
 
     def ask(self, command: Command, by: Person = BOB, now: float = NOW) -> Any:
         """Decide, apply and answer; a refusal is raised."""
-        self.provide(command)
+        self.provide(command, now)
         decision = self.actor.decide(command, by, now)
         self.decisions.append(decision)
         for event in decision.events:
@@ -80,7 +100,7 @@ class Told:
             return error.code
         raise AssertionError(f"not refused: {answer}")
 
-    def provide(self, command: Command) -> None:
+    def provide(self, command: Command, now: float) -> None:
         match self.actor.needs(command):
             case CommentsNeeded(ids):
                 written = self.written()
@@ -91,7 +111,20 @@ class Told:
                 assert isinstance(self.actor, UserActor)
                 me = self.actor.account_id
                 writings = [(row.post_id, row.id) for row in self.comments() if row.author_id == me]
-                self.actor.provide_traces(writings[:limit], self.ties(me, limit))
+                self.actor.provide_traces(writings[:limit], self.ties(me, limit), self.told_of)
+            case NewsNeeded() as need:
+                self.actor.provide_news(self.found(need))
+            case NoticesNeeded() as need:
+                known = [id for id in need.ids if id in AUTHORS or id in self.theirs]
+                self.actor.provide_relations([self.relation(id) for id in known])
+                rows = [row for row in self.of(NotificationRow) if not row.gone]
+                self.actor.provide_notices(rows, Named(AUTHORS, {POST: Title(POST, "A post", "a-post")}))
+            case OldNoticesNeeded(kept, age_ms, limit):
+                rows = sorted(self.of(NotificationRow), key=lambda row: -row.changed_offset)
+                limit_ms = int(now * 1000) - age_ms
+                old = [row.id for place, row in enumerate(rows) if place >= kept or row.updated_ms < limit_ms]
+                others = [row.updated_ms for row in rows if row.id not in old]
+                self.actor.provide_old_notices(sorted(old)[:limit], min(others, default=None))
             case None:
                 pass
 
@@ -123,6 +156,21 @@ class Told:
             blocking=(BlockRow, (me, id)) in self.rows,
             muting=muted is not None,
             muting_until_ms=muted.until_ms if isinstance(muted, MuteRow) else None,
+        )
+
+    def found(self, need: NewsNeeded) -> Found:
+        """As the store has it, when everything is stored."""
+        if need.after is not None:
+            return Found(
+                written=[row for row in self.comments() if row.version > need.after],
+                reacted=[row for row in self.of(ReactionRow) if row.version > need.after],
+            )
+        handles = {author.handle: author.id for author in AUTHORS.values()}
+        gone = need.gone
+        return Found(
+            comments=[self.written()[id] for id in need.comments],
+            handles={handle: handles[handle] for handle in need.handles if handle in handles},
+            told=[] if gone is None else [(person, id) for person, id in self.told if not gone or id in gone],
         )
 
     def ties(self, me: int, limit: int) -> Ties:

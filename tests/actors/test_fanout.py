@@ -100,7 +100,7 @@ def test_the_job_changes_nothing_that_is_shown(published: Told) -> None:
 def test_a_deleted_post_is_pushed_no_further_and_its_author_told(published: Told) -> None:
     published.ask(DeletePost(post=ID), ANN)
     assert published.of(FanoutRow) == []
-    assert published.alarms == {"publish": None, "fanout": None}
+    assert published.alarms == {"publish": None, "fanout": None, "news": NOW_MS + 1_000}
     assert list(published.decision.messages) == [Message(user_key(ANN.id), PostWithdrawn())]
     published.ask(ChunkPushed(began=0, ended=40))
     published.ask(RingAlarm(name="fanout"))

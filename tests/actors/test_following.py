@@ -40,7 +40,7 @@ WRITES = (Follow, Unfollow, Block, Unblock, Mute, Unmute, RemoveFollower)
 
 
 def member(person: Person, kind: str = "member") -> Told:
-    told = Told(UserActor(person.id, policy=Policy()))
+    told = Told(UserActor(person.id, policy=Policy(), epoch="epoch"))
     told.ask(CreateAccount(account=person.id, kind=kind, handle=person.handle, name=person.name))  # type: ignore[arg-type]
     return told
 
@@ -125,7 +125,9 @@ def test_following_ends_at_its_limit() -> None:
     state = UserStateRow(user_id=BOB.id, version=9, head=0, followers=0, following=FOLLOWING_MAX - 1)
     account = member(BOB).actor
     assert isinstance(account, UserActor)
-    told = Told(UserActor.load(BOB.id, LoadedUser(account=account.account, state=state), policy=Policy()))
+    told = Told(
+        UserActor.load(BOB.id, LoadedUser(account=account.account, state=state), policy=Policy(), epoch="epoch")
+    )
     told.ask(Follow(account=CID_ID))
 
     assert told.code(Follow(account=str(ANN.id))) == "following_too_many"
@@ -246,10 +248,10 @@ def test_the_counts_come_back_as_they_were(bob: Told) -> None:
     bob.ask(FollowerGained(account=ANN.id))
     assert isinstance(bob.actor, UserActor)
     loaded = LoadedUser(account=bob.actor.account, state=bob.actor.state_row())
-    again = Told(UserActor.load(BOB.id, loaded, policy=Policy()))
+    again = Told(UserActor.load(BOB.id, loaded, policy=Policy(), epoch="epoch"))
 
     assert counts(again) == counts(bob) == (1, 1)
-    assert again.actor.version == bob.actor.version == 3
+    assert again.actor.version == bob.actor.version == 4
 
 
 # -- who may
@@ -266,7 +268,7 @@ def test_guests_and_others_may_not(bob: Told, kind: type[GraphCommand]) -> None:
     assert bob.code(kind(account=CID_ID), by=ANN) == "permission_denied"
     assert bob.code(kind(account=CID_ID), by=MOD) == "permission_denied"
     assert member(BOB, "guest").code(kind(account=CID_ID)) == "permission_denied"
-    assert Told(UserActor(BOB.id, policy=Policy())).code(kind(account=CID_ID)) == "account_not_found"
+    assert Told(UserActor(BOB.id, policy=Policy(), epoch="epoch")).code(kind(account=CID_ID)) == "account_not_found"
 
 
 @pytest.mark.parametrize("kind", WRITES)

@@ -39,7 +39,7 @@ def create(**values: Any) -> CreateAccount:
 
 
 def new_user(policy: Policy | None = None) -> Told:
-    return Told(UserActor(BOB.id, policy=policy or Policy()))
+    return Told(UserActor(BOB.id, policy=policy or Policy(), epoch="epoch"))
 
 
 @pytest.fixture
@@ -56,7 +56,7 @@ def reloaded(told: Told, now: float = NOW) -> Told:
     state = told.actor.state_row()
     assert isinstance(state, UserStateRow)
     loaded = LoadedUser(account=accounts[0] if accounts else None, state=state, sessions=sessions)
-    again = Told(UserActor.load(BOB.id, loaded, policy=Policy()))
+    again = Told(UserActor.load(BOB.id, loaded, policy=Policy(), epoch="epoch"))
     again.rows = dict(told.rows)
     return again
 
@@ -266,7 +266,7 @@ def comment(post: int, id: int) -> CommentRow:
 def test_a_deleted_account_keeps_nothing_and_ends_its_sessions(told: Told) -> None:
     opened(told)
     assert told.ask(DeleteAccount(account=BOB.id)) == Ack()
-    assert told.alarms == {"erase": NOW_MS}
+    assert told.alarms == {"erase": NOW_MS, "notifications": NOW_MS}
 
     (row,) = told.of(AccountRow)
     assert (row.name, row.email, row.url, row.password_hash, row.state) == ("", None, None, None, "erasing")

@@ -1,0 +1,84 @@
+"""What a person is told, in groups: how they are kept for a decision, and how they are shown."""
+
+from collections.abc import Iterable
+from operator import attrgetter
+from typing import cast
+
+from actors.encoding import author_view
+from protocol.notifications import Kind, NamedPost, NotificationChanged, NotificationGroup
+from protocol.times import rfc3339_ms
+from protocol.views import Author
+from store.notifications import Named, Target, target_of
+from store.rows import NotificationRow
+
+
+class Groups:
+    """A small cache: filled for each decision, folded into by its events, emptied once these are durable."""
+
+    def __init__(self) -> None:
+        self._stored: dict[int, NotificationRow] = {}
+        self._folded: dict[int, NotificationRow | None] = {}
+
+    def provide(self, rows: Iterable[NotificationRow]) -> None:
+        self._stored.update((row.id, row) for row in rows)
+
+    def fold(self, row: NotificationRow) -> None:
+        self._folded[row.id] = row
+
+    def drop(self, id: int) -> None:
+        self._folded[id] = None
+
+    def of(self, target: Target) -> list[NotificationRow]:
+        """Newest first, of those that are not gone; so the others."""
+        return [row for row in self._shown() if target_of(row) == target]
+
+    def about(self, post: int, comments: Iterable[int]) -> list[NotificationRow]:
+        """Of the post; if there are ``comments``, only of those."""
+        wanted = set(comments)
+        return [row for row in self._shown() if row.post_id == post and (not wanted or row.comment_id in wanted)]
+
+    def naming(self, account: int) -> list[NotificationRow]:
+        return [row for row in self._shown() if account in row.sample]
+
+    def _shown(self) -> list[NotificationRow]:
+        rows = {**self._stored, **self._folded}.values()
+        return sorted((row for row in rows if row is not None and not row.gone), key=attrgetter("id"), reverse=True)
+
+    def clear(self) -> None:
+        """Everything is durable."""
+        self._stored.clear()
+        self._folded.clear()
+
+
+def group_view(row: NotificationRow, read_offset: int) -> NotificationGroup:
+    return NotificationGroup(
+        id=str(row.id),
+        kind=cast(Kind, row.kind),  # The table's check holds it to these.
+        post=str(row.post_id) if row.post_id else None,
+        comment=str(row.comment_id) if row.comment_id else None,
+        count=row.count,
+        sample=list(map(str, row.sample)),
+        created_at=rfc3339_ms(row.created_ms),
+        updated_at=rfc3339_ms(row.updated_ms),
+        read=row.changed_offset <= read_offset,
+        offset=row.changed_offset,
+    )
+
+
+def accounts_view(named: Named, ids: Iterable[int]) -> dict[str, Author]:
+    """The faces of those of ``ids`` that can be seen."""
+    return {str(id): view for id in ids if (view := author_view(named.people.get(id))) is not None}
+
+
+def posts_view(named: Named, ids: Iterable[int]) -> dict[str, NamedPost]:
+    titles = (named.posts[id] for id in ids if id in named.posts)
+    return {str(title.id): NamedPost(id=str(title.id), title=title.title, slug=title.slug) for title in titles}
+
+
+def notification_changed(row: NotificationRow, named: Named, read_offset: int) -> NotificationChanged:
+    """The publication that shows a group."""
+    return NotificationChanged(
+        group=group_view(row, read_offset),
+        accounts=accounts_view(named, row.sample),
+        posts=posts_view(named, (row.post_id,)),
+    )

@@ -1,0 +1,138 @@
+"""Decides who is told what of the news of a post: once a second at most, with one message to each person."""
+
+from collections import defaultdict
+from collections.abc import Mapping
+from typing import Final
+
+from actors.actor import (
+    CommentSaved,
+    Decision,
+    Event,
+    Message,
+    NewsNeeded,
+    NewsTold,
+    PostSaved,
+    ReactionSaved,
+)
+from actors.keys import user_key
+from actors.news import Mention
+from actors.poststate import PostState
+from protocol.notifications import Kind, Notice, Notify, TakeBack
+from protocol.views import Ack
+
+NEWS_ALARM: Final = "news"
+NEWS_AFTER_MS: Final = 1_000
+"""So long news are gathered before anyone is told."""
+TAKEN_BACK_AGAIN_MS: Final = 500
+PEOPLE_MAX: Final = 100
+"""People named in one notice; of more, the newest."""
+
+
+def heard(state: PostState, events: tuple[Event, ...]) -> bool:
+    """Whether ``events`` are the first news since people were told: the alarm is to be set."""
+    return not state.news and any(_may_be_news(state, event) for event in events)
+
+
+def _may_be_news(state: PostState, event: Event) -> bool:
+    match event:
+        case CommentSaved(row):
+            new = row.id > state.tree.last_id
+            return row.source is None and (new or row.state != "visible" or not row.author_id or "@" in row.body)
+        case ReactionSaved():
+            return True
+        case PostSaved(row):
+            if row.state == "deleted":
+                return row.published_ms is not None
+            return "@" in row.body or "@" in row.title
+        case _:
+            return False
+
+
+def needed(state: PostState) -> NewsNeeded:
+    """What has to be read before people can be told."""
+    if state.untold_through:
+        return NewsNeeded(after=state.told)
+    if state.news.post_gone:
+        return NewsNeeded(gone=())
+    answered = {*state.news.replies, *state.news.reactions, *(mention.parent for mention in state.news.mentions)}
+    comments = tuple(id for id in answered if id not in state.recent and state.tree.has(id))
+    handles = tuple(dict.fromkeys(handle for mention in state.news.mentions for handle in mention.handles))
+    return NewsNeeded(comments=comments, handles=handles, gone=tuple(state.news.gone) or None)
+
+
+def due(state: PostState, now_ms: int) -> Decision:
+    if state.recovered:
+        # Now that the news are known, there may be more to read for them.
+        return Decision(answer=Ack, alarms={NEWS_ALARM: now_ms})
+    told = (NewsTold(),)
+    if state.news.post_gone:
+        messages = _taken_back(state)
+        again_ms = now_ms + TAKEN_BACK_AGAIN_MS if messages else None
+        return Decision(answer=Ack, events=() if messages else told, messages=messages, alarms={NEWS_ALARM: again_ms})
+    messages = (*_Notices(state).messages(), *_taken_back(state))
+    return Decision(answer=Ack, events=told, messages=messages, alarms={NEWS_ALARM: None})
+
+
+def _taken_back(state: PostState) -> tuple[Message, ...]:
+    """To everyone who was told about what is gone."""
+    of_people: dict[int, list[int]] = defaultdict(list)
+    for person, comment in state.found.told:
+        of_people[person].extend([comment] if comment else [])
+    return tuple(
+        Message(user_key(person), TakeBack(post=state.post_id, comments=comments))
+        for person, comments in of_people.items()
+    )
+
+
+class _Notices:
+    """What each person is to be told of the news."""
+
+    def __init__(self, state: PostState) -> None:
+        self._state = state
+        self._author = (state.post.author_id if state.post is not None else None) or 0
+        self._of_people: dict[int, dict[tuple[Kind, int], Notice]] = defaultdict(dict)
+
+    def messages(self) -> tuple[Message, ...]:
+        state, news = self._state, self._state.news
+        self._tell(self._author, "comment", 0, news.comments, state.comments)
+        for comment, people in news.replies.items():
+            author = self._author_of(comment)
+            # To the post's author every comment is one on the post.
+            if author != self._author:
+                self._tell(author, "reply", comment, people, state.comments)
+        for comment, people in news.reactions.items():
+            author = self._author_of(comment)
+            self._tell(author, "reaction", comment, people, state.tallies.people(comment, beside=author))
+        self._tell(self._author, "applause", 0, news.applause, state.applause.people(beside=self._author))
+        for mention in news.mentions:
+            self._mention(mention)
+        return tuple(
+            Message(user_key(person), Notify(notices=list(notices.values())))
+            for person, notices in self._of_people.items()
+        )
+
+    def _author_of(self, comment: int) -> int:
+        """The account that a notice about the comment, or the post (0), is for; 0: nobody's."""
+        if not comment:
+            return self._author
+        written = self._state.recent.get(comment)
+        if written is None or written.comment.state != "visible" or written.comment.source is not None:
+            return 0
+        return written.comment.author_id or 0
+
+    def _mention(self, mention: Mention) -> None:
+        if mention.comment and not self._state.tree.visible(mention.comment):
+            return
+        # Each is told once of a comment.
+        told = {self._author, self._author_of(mention.parent)} if mention.comment else set()
+        for handle in mention.handles:
+            person = self._state.found.handles.get(handle, 0)
+            if person not in told:
+                self._tell(person, "mention", mention.comment, {mention.by: 1}, 1)
+
+    def _tell(self, person: int, kind: Kind, comment: int, people: Mapping[int, int], total: int) -> None:
+        changes = [(id, change) for id, change in people.items() if id != person]
+        if person and changes:
+            change = sum(change for _, change in changes)
+            named = [(id, change) for id, change in changes if change][-PEOPLE_MAX:]
+            self._of_people[person][kind, comment] = Notice(kind, self._state.post_id, comment, change, total, named)
