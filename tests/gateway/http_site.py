@@ -1,5 +1,6 @@
 """The whole gateway on a real port, over real actors and a store in memory: what the tests of HTTP talk to."""
 
+import asyncio
 import io
 import itertools
 import secrets
@@ -27,6 +28,7 @@ from protocol.gateway.settings import GatewaySettings, Rate
 from protocol.requests import SignedIn
 from store.bus import Bus
 from store.memory import MemoryStore
+from store.rows import FanoutRow, OutboxRow
 
 SECRET = b"the secret of the server under test"
 HOST_SECRET = "the secret that the host site shares with the server under test"
@@ -133,6 +135,12 @@ class HttpSite(NamedTuple):
     node: Node
     clock: Skewed
     port: int
+
+    async def fanned_out(self) -> None:
+        """Return once every post has come into the timelines that it belongs in, and every message arrived."""
+        async with asyncio.timeout(10):
+            while [*self.store.rows(FanoutRow), *self.store.rows(OutboxRow)]:
+                await asyncio.sleep(0.001)
 
 
 @asynccontextmanager

@@ -184,6 +184,7 @@ async def test_a_write_whose_answer_is_lost_is_done_once_when_it_is_repeated() -
     async with http_site() as site:
         ada = await site.api.member()
         post = await site.api.post(ada.access_token)
+        await site.fanned_out()
         site.store.faults.append(ReplyLost("commit"))
         path, body = f"/v1/posts/{post['id']}/comments", {"body": "once"}
         lost = await site.api.call("POST", path, body, token=ada.access_token, op="c-1")

@@ -7,7 +7,7 @@ from uuid import uuid4
 import aiohttp
 import pytest
 
-from store.rows import FanoutRow, FollowRow, UserStateRow
+from store.rows import FollowRow, UserStateRow
 from tests.gateway.http_site import Answer, Api, HttpSite
 from tests.processes import Served
 
@@ -140,9 +140,7 @@ async def test_reading_is_noted_and_opens_edges(site: HttpSite) -> None:
         while wanted not in [(row.user_id, row.arranged) for row in site.store.rows(UserStateRow) if row.seen_ms]:
             await asyncio.sleep(0.01)
     await api.post(ann.access_token, title="Pushed")
-    async with asyncio.timeout(5):
-        while site.store.rows(FanoutRow):
-            await asyncio.sleep(0.01)
+    await site.fanned_out()
     assert titles((await read(api, bob.access_token))["posts"]) == ["Pushed"]
     assert len(site.store.rows(FollowRow)) == 1
 
