@@ -31,6 +31,7 @@ from protocol.commands import (
 )
 from protocol.errors import Refused
 from protocol.graph import Block, Follow, GraphCommand, Mute, RemoveFollower, Unblock, Unfollow, Unmute
+from protocol.notifications import EditPreferences, MarkRead, OwnCommand, ReadPreferences
 
 S = TypeVar("S", bound=Struct)
 Rules = Mapping[str, Callable[[Any], Any]]
@@ -73,12 +74,15 @@ RULES: Final[Mapping[type[Command], Rules]] = MappingProxyType(
         Mute: {**_ACCOUNT, "until": text.unix_ms},
         Unmute: _ACCOUNT,
         RemoveFollower: _ACCOUNT,
+        MarkRead: {"cursor": text.plain},
+        ReadPreferences: {},
+        EditPreferences: {},
     }
 )
 """Of every command that carries what a client says."""
 
 
-Rpc = PostCommand | GraphCommand
+Rpc = PostCommand | GraphCommand | OwnCommand
 
 
 class _Call(NamedTuple):
@@ -110,6 +114,7 @@ CALLS: Final[Mapping[str, _Call]] = MappingProxyType({
         CreateComment, EditComment, DeleteComment, ApproveComment, React, Applaud, View, Typing,
         ReadPost, ReadComment, ReadComments, EditPost, PublishPost, DeletePost,
         Follow, Unfollow, Block, Unblock, Mute, Unmute, RemoveFollower,
+        MarkRead, ReadPreferences, EditPreferences,
     )
 })  # fmt: skip
 """The RPCs, by method."""

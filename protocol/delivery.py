@@ -21,8 +21,8 @@ class Published(NamedTuple):
 class Form(Protocol):
     """A way to put publications on a wire. One object per form, shared by all connections: the hub groups by it."""
 
-    def encode(self, channel: str, epoch: str, items: Sequence[Published]) -> bytes:
-        """One write's bytes (frame header and all) that carry ``items`` in order."""
+    def encode(self, key: str, epoch: str, items: Sequence[Published]) -> bytes:
+        """One write's bytes (frame header and all) that carry ``items`` of the stream of ``key`` in order."""
         ...
 
 

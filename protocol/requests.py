@@ -257,6 +257,31 @@ class NewMute(Body, frozen=True, kw_only=True):
     """A later time than now; by default without end."""
 
 
+# -- notifications ----------------------------------------------------------------------------------------------------
+
+
+class ListNotifications(Query, frozen=True, kw_only=True):
+    before: Id | None = None
+    """The offset in the ``Link`` of the page before."""
+    limit: Annotated[int, Meta(ge=1, le=100)] = 20
+
+
+class ReadUpTo(Body, frozen=True, kw_only=True):
+    cursor: Annotated[str, Meta(max_length=96)]
+    """Of a page, or of the last event seen: all up to it is read."""
+
+
+class PreferencesEdit(Body, frozen=True, kw_only=True):
+    """What is given is changed, the rest stays."""
+
+    comment: bool | UnsetType = UNSET
+    reply: bool | UnsetType = UNSET
+    mention: bool | UnsetType = UNSET
+    follow: bool | UnsetType = UNSET
+    reaction: bool | UnsetType = UNSET
+    applause: bool | UnsetType = UNSET
+
+
 # -- rules ------------------------------------------------------------------------------------------------------------
 
 
@@ -306,6 +331,8 @@ RULES: Final[Mapping[type[Body | Query], Rules]] = MappingProxyType(
         CommentEdit: {"body": text.comment_body},
         ListPeople: {"before": _place},
         RelationshipsQuery: {"id": _ids},
+        ListNotifications: {"before": text.decimal_id},
+        ReadUpTo: {"cursor": text.plain},
         ListPosts: {"tag": text.plain, "author": text.plain, "before": text.decimal_id},
         ListComments: {"parent": text.decimal_id, "after": _page_mark},
     }

@@ -12,6 +12,7 @@ from protocol import requests, views
 from protocol.accounts import AccountView
 from protocol.cluster import ClusterView
 from protocol.graph import ListedPerson, Relationship, SuggestedPerson
+from protocol.notifications import NotificationPage, Preferences, UnreadChanged
 from protocol.timelines import TimelinePage
 
 Who = Literal["anyone", "writer", "member", "admin"]
@@ -347,6 +348,29 @@ _TIMELINES = (
     ),
 )
 
+_NOTIFICATIONS = (
+    Endpoint(
+        method="GET", path="/v1/notifications", name="list_notifications", subject="Notifications",
+        summary="What one is told, in groups, by their last change; with the number of unread ones.",
+        who="writer", query=requests.ListNotifications, answer=NotificationPage, headers=("Link",),
+    ),
+    Endpoint(
+        method="POST", path="/v1/notifications/read", name="mark_notifications_read", subject="Notifications",
+        summary="Say that all up to a cursor is read; what was read stays so.",
+        who="writer", body=requests.ReadUpTo, answer=UnreadChanged, errors=("account_not_found",),
+    ),
+    Endpoint(
+        method="GET", path="/v1/notifications/preferences", name="read_preferences", subject="Notifications",
+        summary="Of which kinds one wants to be told.",
+        who="writer", answer=Preferences, errors=("account_not_found",),
+    ),
+    Endpoint(
+        method="PATCH", path="/v1/notifications/preferences", name="edit_preferences", subject="Notifications",
+        summary="Change of which kinds one wants to be told.",
+        who="writer", body=requests.PreferencesEdit, answer=Preferences, errors=("account_not_found",),
+    ),
+)
+
 _OPERATIONS = (
     Endpoint(
         method="GET", path="/v1/cluster", name="read_cluster", subject="Operations",
@@ -362,6 +386,12 @@ STREAMS: tuple[Endpoint, ...] = (
         "Last-Event-ID. The data is a Publication; the id is the cursor; event: reset says reload.",
         query=requests.StreamEvents, answer=str, media_type="text/event-stream", errors=_NO_POST,
     ),
+    Endpoint(
+        method="GET", path="/v1/notifications/events", name="stream_notifications", subject="Live",
+        summary="What one is told as it happens, as Server-Sent Events, by the same rules.",
+        who="writer", query=requests.StreamEvents, answer=str, media_type="text/event-stream",
+        errors=("account_not_found",),
+    ),
 )
 """Described like the others, and served by what keeps them open."""
 # fmt: on
@@ -373,6 +403,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     *_REACTIONS,
     *_GRAPH,
     *_TIMELINES,
+    *_NOTIFICATIONS,
     *_OPERATIONS,
 )
 """What is asked and answered."""

@@ -10,13 +10,21 @@ import msgspec
 from msgspec import Struct
 
 from protocol import timelines, views
+from protocol.notifications import NotificationChanged, UnreadChanged
 from protocol.requests import Change
 
 Json = dict[str, Any]
 
 PUBLICATION = "Publication"
 """The schema of what a stream publishes."""
-PUBLICATIONS: Final = (views.CommentChanged, views.PostChanged, views.CountersChanged, views.TypingChanged)
+PUBLICATIONS: Final = (
+    views.CommentChanged,
+    views.PostChanged,
+    views.CountersChanged,
+    views.TypingChanged,
+    NotificationChanged,
+    UnreadChanged,
+)
 REFERENCE = "#/components/schemas/{name}"
 _ENCODED: Final[dict[tuple[type[Struct], str], str]] = {
     (views.CommentNode, "comment"): "CommentView",
@@ -56,7 +64,7 @@ class Schemas:
     def publication(self) -> Json:
         return {
             "title": PUBLICATION,
-            "description": "What a post's stream publishes; `type` says which.",
+            "description": "What a stream publishes; `type` says which.",
             "oneOf": [self.of(kind) for kind in PUBLICATIONS],
         }
 

@@ -17,6 +17,7 @@ from msgspec import Raw, Struct
 
 from protocol import centrifuge as wire
 from protocol.buckets import TokenBucket
+from protocol.channels import key_of
 from protocol.commands import Command, Person
 from protocol.cursor import Cursor
 from protocol.decode import decode_command
@@ -31,7 +32,6 @@ from protocol.errors import (
     DomainError,
     Refused,
 )
-from protocol.text import decimal_id
 
 # Joined into one list; above it a client is to count instead.
 HISTORY_PAGE_MAX: Final = 500
@@ -224,8 +224,7 @@ class Session:
                 raise Refused("method_not_found")
 
     def _subscribe(self, id: int, request: wire.SubscribeRequest) -> Subscribe:
-        if not is_channel(request.channel):
-            raise Refused("unknown_channel")
+        key_of(request.channel)
         if request.channel in self._epochs:
             raise Refused("already_subscribed")
         if len(self._epochs) >= self._limits.subscriptions_max:
@@ -248,8 +247,7 @@ class Session:
 
     def _subscribed_channel(self, channel: str) -> str:
         """``channel``, if its stream is being delivered: whoever may not read it must not see who does."""
-        if not is_channel(channel):
-            raise Refused("unknown_channel")
+        key_of(channel)
         if self._epochs.get(channel) is None:
             raise Refused("permission_denied", "subscribe to the channel first")
         return channel
@@ -359,18 +357,6 @@ class Session:
 
 
 # -- replies that need no state ---------------------------------------------------------------------------------------
-
-
-def is_channel(name: str) -> bool:
-    """Whether ``name`` is a channel there can be: ``post:<id>``."""
-    kind, _, number = name.partition(":")
-    if kind != "post":
-        return False
-    try:
-        decimal_id(number)
-    except Refused:
-        return False
-    return True
 
 
 def too_many_requests(retry_after_s: float) -> Refused:

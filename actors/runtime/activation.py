@@ -293,7 +293,8 @@ class Activation:
 
     @property
     def dirty(self) -> bool:
-        return bool(self._rows or self._messages)
+        # An event may have no row but the one that every commit of the actor has.
+        return bool(self._rows or self._messages or self._events)
 
     @property
     def settled(self) -> bool:
@@ -372,7 +373,7 @@ class Activation:
             self._backlog.remove(envelope.size_bytes)
         held.extend(self.mailbox)
         self.mailbox.clear()
-        self._rows, self._messages, self._waiting, self._in_flight = {}, [], [], None
+        self._rows, self._events, self._messages, self._waiting, self._in_flight = {}, 0, [], [], None
         return held
 
 

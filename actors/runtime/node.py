@@ -33,6 +33,7 @@ from actors.runtime.router import Router
 from actors.runtime.streams import Streams, resolve
 from actors.runtime.tasks import Tasks
 from actors.runtime.timelines import Timelines
+from actors.runtime.told import Told
 from protocol.cluster import Worker
 from protocol.commands import Command, Person, Typing
 from protocol.delivery import Presence
@@ -170,6 +171,7 @@ class Node:
         self.posts_of = timelines.posts_of
         self.suggestions = people.suggestions
         self.posts = directory.posts
+        self.notifications = Told(store.notifications, epoch=self._stream_epoch).page
 
     # -- life
 

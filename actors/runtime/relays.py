@@ -64,8 +64,8 @@ class RelayForm:
     def __init__(self, encode: Callable[[Relayed], bytes]) -> None:
         self._encode = encode
 
-    def encode(self, channel: str, epoch: str, items: Sequence[Published]) -> bytes:
-        return self._encode(Relayed(channel, list(items)))
+    def encode(self, key: str, epoch: str, items: Sequence[Published]) -> bytes:
+        return self._encode(Relayed(key, list(items)))
 
 
 class RelaySink:

@@ -19,6 +19,7 @@ from protocol.gateway.http import Handler, Server, answer
 from protocol.gateway.limits import Limits
 from protocol.gateway.metrics import HttpMetrics
 from protocol.gateway.middleware import Edge
+from protocol.gateway.notifications import Notifications
 from protocol.gateway.origins import Origins
 from protocol.gateway.pages import Pages, Site
 from protocol.gateway.passwords import Passwords
@@ -101,12 +102,15 @@ def make_app(
             **Reactions().handlers(),
             **Graph(backend).handlers(),
             **Timelines(backend).handlers(),
+            **Notifications(backend).handlers(),
             **Cluster(backend, registry, lambda: len(sockets.connections)).handlers(),
         },
     )
-    # The two that stay open. Neither is in the table: they speak other protocols than requests and answers.
+    # Those that stay open. None is in the table: they speak other protocols than requests and answers.
+    events = SseEndpoint(sockets)
     app.router.add_get("/connection/websocket", WebSocketEndpoint(sockets).handle)
-    app.router.add_get("/v1/posts/{id}/events", SseEndpoint(sockets).handle)
+    app.router.add_get("/v1/posts/{id}/events", events.of_post)
+    app.router.add_get("/v1/notifications/events", events.of_notifications)
     _add_probes(app, backend, sockets, Scrape(backend, registry, timer))
     site = site or Site()
     add_reference(app, version, site.title)

@@ -9,6 +9,7 @@ from protocol.cursor import Cursor
 from protocol.delivery import Attached, Changed, Presence, Sink
 from protocol.errors import DomainError
 from protocol.graph import PeopleList, PeoplePage, Place, SuggestedPerson
+from protocol.notifications import NotificationsListed
 from protocol.timelines import PostPage
 from protocol.views import Author, PostView
 
@@ -118,6 +119,10 @@ class Backend(Protocol):
 
     async def posts_of(self, author: int, *, reader: int, before: int | None, limit: int) -> PostPage:
         """The newest posts of an author below the place ``before``, as ``reader`` (0: nobody) may see them."""
+        ...
+
+    async def notifications(self, of: int, *, before: int | None, limit: int) -> NotificationsListed:
+        """What account ``of`` is told: groups by their last change, newest first, before an offset."""
         ...
 
     async def authors(self, ids: Sequence[int]) -> dict[int, Author]: ...

@@ -1,4 +1,4 @@
-"""The event stream of a post, ``GET /v1/posts/{id}/events``: the same stream as the WebSocket's, by the same cursor.
+"""Event streams, of posts and of notifications: the same streams as the WebSocket's, by the same cursors.
 
 Every event of the stream has its cursor as ``id``, so that a browser resumes by itself; counters and typing have none
 and leave the last one as it is. ``event: reset`` says that a cursor cannot be resumed and the client must reload; its
@@ -6,7 +6,7 @@ and leave the last one as it is. ``event: reset`` says that a cursor cannot be r
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import msgspec
@@ -38,7 +38,7 @@ class SseForm:
     def __init__(self, *, chunked: bool) -> None:
         self._chunked = chunked
 
-    def encode(self, channel: str, epoch: str, items: Sequence[Published]) -> bytes:
+    def encode(self, key: str, epoch: str, items: Sequence[Published]) -> bytes:
         return self.frame(b"".join(_event(epoch, item) for item in items))
 
     def frame(self, blocks: bytes) -> bytes:
@@ -61,14 +61,22 @@ class _Handshake(EventSourceResponse):
 
 
 class SseEndpoint:
-    """Serves ``GET /v1/posts/{id}/events``."""
+    """Serves ``GET /v1/posts/{id}/events`` and ``GET /v1/notifications/events``."""
 
     def __init__(self, sockets: Sockets) -> None:
         self._sockets = sockets
         self._chunked = SseForm(chunked=True)
         self._bare = SseForm(chunked=False)
 
-    async def handle(self, request: web.Request) -> web.StreamResponse:
+    async def of_post(self, request: web.Request) -> web.StreamResponse:
+        """See ``_serve``."""
+        return await self._serve(request, lambda _: _post_key(request))
+
+    async def of_notifications(self, request: web.Request) -> web.StreamResponse:
+        """See ``_serve``; for who is signed in."""
+        return await self._serve(request, _own_key)
+
+    async def _serve(self, request: web.Request, key_of: Callable[[Identity], str]) -> web.StreamResponse:
         """One event stream, until either side ends it.
 
         The token stands in ``Authorization``, or a ticket in the query. A browser that comes back by itself still shows
@@ -83,7 +91,6 @@ class SseEndpoint:
             # aiohttp gives every GET a HEAD.
             raise Refused("method_not_allowed")
         sockets.origins.check(request)
-        key = _key(request)
         since = _cursor(request)
         visitor = visitor_of(request, sockets.proxies)
         if sockets.closing:
@@ -91,6 +98,7 @@ class SseEndpoint:
         if sockets.connections.full(visitor.address):
             raise Refused("too_many_requests", "too many connections of this address", retry_after_s=RETRY_MS / 1000)
         identity = await self._identify(request, visitor, resumes=since is not None)
+        key = key_of(identity)
         form = self._chunked if request.version >= HttpVersion11 else self._bare
         connection = SseConnection(sockets, visitor, identity, form)
         return await connection.run(request, key, since)
@@ -108,7 +116,13 @@ class SseEndpoint:
             return await authenticator.authenticate(None, visitor)
 
 
-def _key(request: web.Request) -> str:
+def _own_key(identity: Identity) -> str:
+    if not identity.person.id:
+        raise Refused("unauthorized", "sign in, and show another ticket")
+    return f"user:{identity.person.id}"
+
+
+def _post_key(request: web.Request) -> str:
     try:
         return f"post:{decimal_id(request.match_info['id'])}"
     except Refused:

@@ -16,6 +16,7 @@ from aiohttp.abc import AbstractStreamWriter
 
 from protocol import session as conversation
 from protocol.centrifuge import PING, encode_push
+from protocol.channels import channel_of, key_of
 from protocol.commands import ANONYMOUS, Person
 from protocol.delivery import Form, Published, Subscription
 from protocol.errors import BAD_REQUEST, CONNECTION_LIMIT, SHUTDOWN, SLOW, DomainError, Refused
@@ -40,7 +41,8 @@ _PING_FRAME: Final = text_frame(PING)
 class WebSocketForm:
     """Publications as pushes, joined into text frames."""
 
-    def encode(self, channel: str, epoch: str, items: Sequence[Published]) -> bytes:
+    def encode(self, key: str, epoch: str, items: Sequence[Published]) -> bytes:
+        channel = channel_of(key)
         return text_frames([encode_push(channel, item) for item in items])
 
 
@@ -332,8 +334,9 @@ class WebSocketConnection:
             self._landed()
 
     async def _attach(self, action: Subscribe) -> None:
+        key = key_of(action.channel)
         try:
-            attached = await self._sockets.backend.attach(action.channel, self, action.since)
+            attached = await self._sockets.backend.attach(key, self, action.since)
         except BaseException:
             self._session.unsubscribed(action.channel)
             raise
@@ -352,18 +355,18 @@ class WebSocketConnection:
         self._send(reply)
         self._flush()
         if attached.first[first:]:
-            self.write(self.form.encode(action.channel, attached.epoch, attached.first[first:]))
+            self.write(self.form.encode(key, attached.epoch, attached.first[first:]))
         self._subscriptions[action.channel] = attached.subscription
         attached.subscription.start()
 
     async def _list_presence(self, action: conversation.ListPresence) -> None:
         # One after the other: in order, and no client has all workers asked a hundred times at once.
         async with self._listing:
-            present = await self._sockets.backend.presence(action.channel)
+            present = await self._sockets.backend.presence(key_of(action.channel))
         self._send(conversation.present(action, present))
 
     async def _read_history(self, action: conversation.ReadHistory) -> None:
-        changed = await self._sockets.backend.changes(action.channel, action.since, action.limit)
+        changed = await self._sockets.backend.changes(key_of(action.channel), action.since, action.limit)
         self._send(conversation.history(action, changed.items, changed.cursor, recovered=changed.recovered))
 
     # -- replies

@@ -134,8 +134,9 @@ def test_of_a_crowd_the_newest_are_named(told: Told) -> None:
     for id in range(100, 100 + 3 * PEOPLE_MAX):
         told.ask(react(), person(id))
 
-    ((notice,),) = ring(told).values()
-    assert isinstance(notice, Notice)
+    (notices,) = ring(told).values()
+    assert isinstance(notices, list)
+    (notice,) = notices
     assert (notice.change, notice.total, len(notice.people)) == (3 * PEOPLE_MAX, 3 * PEOPLE_MAX, PEOPLE_MAX)
     assert notice.people[-1] == (99 + 3 * PEOPLE_MAX, 1)
 

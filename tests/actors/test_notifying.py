@@ -337,7 +337,7 @@ def test_what_is_too_much_is_dropped_in_turns(told: Told) -> None:
     assert told.alarms == {"notifications": NOW_MS}
     told.ask(RingAlarm(name="notifications"), SYSTEM)
     assert told.alarms == {"notifications": NOW_MS + KEPT_MS}
-    assert [row.id for row in told.of(NotificationRow)][0] == DROPPED_AT_ONCE + 2
+    assert next(row.id for row in told.of(NotificationRow)) == DROPPED_AT_ONCE + 2
 
 
 def test_of_a_deleted_account_nothing_is_kept(told: Told) -> None:

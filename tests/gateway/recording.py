@@ -15,12 +15,15 @@ from protocol.errors import DomainError, Refused, Unavailable
 from protocol.gateway.backend import Answer
 from protocol.gateway.identity import Identity, Visitor
 from protocol.graph import PeopleList, PeoplePage, Place, SuggestedPerson
+from protocol.notifications import NotificationPage, NotificationsListed
 from protocol.timelines import PostPage
 from protocol.views import Author, Counters, CountersChanged, PostView
 
 Reply = Callable[[Answer | DomainError], None]
 NOTHING_YET = Counters(comments=0, reactions={}, applause=0, views=0, viewers=0, watchers=0)
 COUNTERS = msgspec.json.encode(CountersChanged(version=1, counters=NOTHING_YET))
+
+NOTHING_TOLD = NotificationPage(groups=[], accounts={}, posts={}, unread=0, cursor="epoch-0")
 
 
 class RecordingStream:
@@ -218,6 +221,9 @@ class RecordingBackend:
 
     async def posts_of(self, author: int, *, reader: int, before: int | None, limit: int) -> PostPage:
         return PostPage(Raw(b"[]"), None, "e1-1")
+
+    async def notifications(self, of: int, *, before: int | None, limit: int) -> NotificationsListed:
+        return NotificationsListed(NOTHING_TOLD, None)
 
     async def authors(self, ids: Sequence[int]) -> dict[int, Author]:
         return {}

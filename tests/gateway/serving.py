@@ -86,7 +86,7 @@ async def serving(
     site = Site(backend, authenticator, sockets)
     app = web.Application(middlewares=[problems])
     app.router.add_get("/connection/websocket", WebSocketEndpoint(sockets, limits).handle)
-    app.router.add_get("/v1/posts/{id}/events", SseEndpoint(sockets).handle)
+    app.router.add_get("/v1/posts/{id}/events", SseEndpoint(sockets).of_post)
     runner = web.AppRunner(app, shutdown_timeout=1.0)
     await runner.setup()
     listener = web.TCPSite(runner, "127.0.0.1", 0)

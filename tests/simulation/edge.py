@@ -13,6 +13,7 @@ from actors.keys import parse_key
 from actors.runtime.node import Node
 from protocol import session as conversation
 from protocol.centrifuge import PING, encode_push
+from protocol.channels import channel_of
 from protocol.commands import Person
 from protocol.cursor import parse_cursor
 from protocol.delivery import Form, Published, Subscription
@@ -30,8 +31,8 @@ LIMITS = conversation.Limits(ping_interval_s=3_600.0)
 class PushForm:
     """Publications as pushes, one a line."""
 
-    def encode(self, channel: str, epoch: str, items: Sequence[Published]) -> bytes:
-        return b"\n".join(encode_push(channel, item) for item in items)
+    def encode(self, key: str, epoch: str, items: Sequence[Published]) -> bytes:
+        return b"\n".join(encode_push(channel_of(key), item) for item in items)
 
 
 class Wire:

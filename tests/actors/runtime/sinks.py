@@ -23,9 +23,9 @@ class PlainForm:
     def __init__(self) -> None:
         self.encoded = 0
 
-    def encode(self, channel: str, epoch: str, items: Sequence[Published]) -> bytes:
+    def encode(self, key: str, epoch: str, items: Sequence[Published]) -> bytes:
         self.encoded += 1
-        return msgspec.json.encode([channel, epoch, [(item.offset, item.data.decode()) for item in items]])
+        return msgspec.json.encode([key, epoch, [(item.offset, item.data.decode()) for item in items]])
 
 
 class RecordingSink:
