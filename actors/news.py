@@ -47,6 +47,8 @@ class News:
     """The untold news of one post. A *change* is by how much more there are now of something, by account."""
 
     def __init__(self) -> None:
+        self.any = False
+        """Whether something happened."""
         self.comments: dict[int, int] = {}
         """Comments on the post, by who wrote them."""
         self.replies: dict[int, dict[int, int]] = {}
@@ -58,17 +60,6 @@ class News:
         self.gone: dict[int, None] = {}
         """Comments that were deleted or lost their author."""
         self.post_gone = False
-
-    def __bool__(self) -> bool:
-        return bool(
-            self.comments
-            or self.reactions
-            or self.replies
-            or self.applause
-            or self.mentions
-            or self.gone
-            or self.post_gone
-        )
 
     # -- what happens
 
@@ -91,16 +82,18 @@ class News:
 
     def reacted(self, comment: int, person: int, change: int) -> None:
         """Someone reacts who did not (1), or not any more (-1)."""
+        self.any = True
         _add(self.reactions.setdefault(comment, {}), person, change)
 
     def applauded(self, person: int, change: int) -> None:
+        self.any = True
         _add(self.applause, person, change)
 
     def saved(self, before: PostRow | None, row: PostRow) -> None:
         """The post is as ``row`` now."""
         if row.state == "deleted":
             # Nobody was told anything about what was never published.
-            self.post_gone = row.published_ms is not None
+            self.any = self.post_gone = row.published_ms is not None
         elif row.state == "published" and row.author_id is not None and row.page_url is None:
             was = None if before is None or before.state != "published" else (before.title, before.body)
             if was != (row.title, row.body):
@@ -118,7 +111,7 @@ class News:
         news = cls()
         for row in sorted(written, key=lambda row: row.changed_offset):
             if not _shown_author(row):
-                news.gone[row.id] = None
+                news.any, news.gone[row.id] = True, None
             elif row.edited_ms is None:
                 news.commented(None, row)
             else:
@@ -134,6 +127,7 @@ class News:
 
     def add(self, later: "News") -> None:
         """What happened after this."""
+        self.any |= later.any
         _merge(self.comments, later.comments)
         _merge(self.applause, later.applause)
         for comment, people in later.replies.items():
@@ -147,6 +141,7 @@ class News:
     # -- parts
 
     def _count(self, row: CommentRow, by: int, change: int) -> None:
+        self.any = True
         _add(self.comments, by, change)
         if row.parent_id is not None:
             _add(self.replies.setdefault(row.parent_id, {}), by, change)
@@ -157,6 +152,7 @@ class News:
 
     def _mentioned(self, mention: Mention) -> None:
         if mention.handles:
+            self.any = True
             self.mentions.append(mention)
 
 

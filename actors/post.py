@@ -80,7 +80,7 @@ class PostActor(PostState):
     def decide(self, command: Command, by: Person, now: float) -> Decision:
         now_ms = int(now * 1000)
         decision = self._decide(command, by, now_ms)
-        if decision.events and telling.heard(self, decision.events):
+        if decision.events and not self.news.any and telling.heard(self, decision.events):
             return replace(decision, alarms={**decision.alarms, telling.NEWS_ALARM: now_ms + telling.NEWS_AFTER_MS})
         return decision
 

@@ -41,9 +41,11 @@ class Tallies:
 
     def has_other(self, comment: int, kind: str, person: int) -> bool:
         """Whether a person reacts to the target in another way than by ``kind``."""
-        return any(
-            other != kind and person in self._people[comment, other] for other in self._kinds_of.get(comment, ())
-        )
+        # Asked with every reaction: without the generator it takes half the time.
+        for other in self._kinds_of.get(comment, ()):
+            if other != kind and person in self._people[comment, other]:
+                return True
+        return False
 
     def people(self, comment: int, *, beside: int) -> int:
         """How many react to the target, however they do, beside one."""

@@ -29,8 +29,8 @@ PEOPLE_MAX: Final = 100
 
 
 def heard(state: PostState, events: tuple[Event, ...]) -> bool:
-    """Whether ``events`` are the first news since people were told: the alarm is to be set."""
-    return not state.news and any(_may_be_news(state, event) for event in events)
+    """Whether ``events`` are news: if they are the first since people were told, the alarm is to be set."""
+    return any(_may_be_news(state, event) for event in events)
 
 
 def _may_be_news(state: PostState, event: Event) -> bool:

@@ -37,6 +37,7 @@ class PostJournal:
     def __init__(self) -> None:
         self.version = 0
         self.head = 0
+        self.told = 0
         self.acknowledged = 0
         """The highest offset that an acknowledgement or a reply has shown to anybody."""
         self.offsets: dict[Place, int] = {}
@@ -120,9 +121,11 @@ class Journal:
         post = self.posts[state.post_id]
         before = post.head
         name = f"post {state.post_id}"
-        self.require(state.version > post.version, f"{name}: version {state.version} after {post.version}")
+        told = state.version == post.version and state.head == before and state.told > post.told
+        self.require(state.version > post.version or told, f"{name}: version {state.version} after {post.version}")
+        self.require(post.told <= state.told <= state.version, f"{name}: told up to {state.told} after {post.told}")
         self.require(state.head >= before, f"{name}: the head went back from {before} to {state.head}")
-        post.version, post.head = state.version, state.head
+        post.version, post.head, post.told = state.version, state.head, state.told
         return before
 
     def _row(self, row: CommentRow | PostRow, befores: dict[int, int]) -> None:
