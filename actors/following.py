@@ -22,6 +22,7 @@ from actors.actor import (
     MuteEnded,
     MuteSaved,
     Need,
+    NoticesNeeded,
     RelationsNeeded,
 )
 from actors.keys import user_key
@@ -54,6 +55,8 @@ from store.rows import BlockRow, FollowRow, MuteRow
 def needed(command: Command) -> Need | None:
     """The relations to read for ``command``: always anew, for others change their side without a word."""
     match command:
+        case Block():
+            return NoticesNeeded(ids=(int(command.account),), naming=(int(command.account),))
         case GraphCommand():
             return RelationsNeeded((int(command.account),))
         case ReadRelationships():
@@ -95,7 +98,8 @@ def block(state: UserState, command: Block, by: Person, now_ms: int) -> Decision
     ended, lost = _without_edge(state, other)
     # Also to who follows me not, as far as is stored: an edge may be on its way.
     dropped = _told(state, other.id, DropFollow)
-    return _standing(state, other.id, now_ms, (BlockSaved(row), *ended), (*lost, dropped))
+    forgotten = notifying.forgotten(state, other.id, now_ms)
+    return _standing(state, other.id, now_ms, (BlockSaved(row), *ended, *forgotten), (*lost, dropped))
 
 
 def unblock(state: UserState, command: Unblock, by: Person, now_ms: int) -> Decision:

@@ -19,6 +19,8 @@ MENTIONS_MAX: Final = 10
 """People that one comment or post can mention."""
 ROWS_MAX: Final = 1_000
 """Of each kind, the newest untold rows that are read after a load."""
+TOLD_MAX: Final = 500
+"""Of those who were told about what is gone, so many are told of it at once."""
 
 _MENTION: Final = re.compile(r"(?<![\w@./-])@([A-Za-z0-9](?:[A-Za-z0-9._-]{0,28}[A-Za-z0-9])?)(?![\w@])")
 

@@ -102,8 +102,12 @@ def take_back(state: UserState, command: TakeBack, now_ms: int) -> Decision:
 
 
 def forget(state: UserState, command: ForgetPerson, now_ms: int) -> Decision:
-    changed = [_less(row, command.account, 1) for row in state.groups.naming(command.account)]
-    return Decision(answer=Ack, events=_saved(state, changed, now_ms))
+    return Decision(answer=Ack, events=forgotten(state, command.account, now_ms))
+
+
+def forgotten(state: UserState, account: int, now_ms: int) -> tuple[Event, ...]:
+    """What takes the account out of the groups that name it."""
+    return _saved(state, [_less(row, account, 1) for row in state.groups.naming(account)], now_ms)
 
 
 def _changed(state: UserState, notice: Notice, now_ms: int) -> list[NotificationRow]:

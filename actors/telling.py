@@ -15,7 +15,7 @@ from actors.actor import (
     ReactionSaved,
 )
 from actors.keys import user_key
-from actors.news import Mention
+from actors.news import TOLD_MAX, Mention
 from actors.poststate import PostState
 from protocol.notifications import Kind, Notice, Notify, TakeBack
 from protocol.views import Ack
@@ -64,13 +64,13 @@ def due(state: PostState, now_ms: int) -> Decision:
     if state.recovered:
         # Now that the news are known, there may be more to read for them.
         return Decision(answer=Ack, alarms={NEWS_ALARM: now_ms})
-    told = (NewsTold(),)
-    if state.news.post_gone:
-        messages = _taken_back(state)
-        again_ms = now_ms + TAKEN_BACK_AGAIN_MS if messages else None
-        return Decision(answer=Ack, events=() if messages else told, messages=messages, alarms={NEWS_ALARM: again_ms})
-    messages = (*_Notices(state).messages(), *_taken_back(state))
-    return Decision(answer=Ack, events=told, messages=messages, alarms={NEWS_ALARM: None})
+    messages = _taken_back(state)
+    if messages and (state.news.post_gone or len(state.found.told) >= TOLD_MAX):
+        # Again, until nobody is left.
+        return Decision(answer=Ack, messages=messages, alarms={NEWS_ALARM: now_ms + TAKEN_BACK_AGAIN_MS})
+    if not state.news.post_gone:
+        messages = (*_Notices(state).messages(), *messages)
+    return Decision(answer=Ack, events=(NewsTold(),), messages=messages, alarms={NEWS_ALARM: None})
 
 
 def _taken_back(state: PostState) -> tuple[Message, ...]:

@@ -13,11 +13,8 @@ from actors.actor import (
     RelationsNeeded,
     TracesNeeded,
 )
-from actors.news import ROWS_MAX, Found
+from actors.news import ROWS_MAX, TOLD_MAX, Found
 from store.base import Store
-
-TOLD_MAX = 500
-"""Of those who were told about what is gone, so many are told of it at once."""
 
 
 class Reading:

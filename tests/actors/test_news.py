@@ -4,7 +4,7 @@ import pytest
 from msgspec.structs import replace
 
 from actors.actor import RingAlarm
-from actors.news import MENTIONS_MAX, mentioned
+from actors.news import MENTIONS_MAX, TOLD_MAX, mentioned
 from actors.post import PostActor
 from actors.telling import PEOPLE_MAX
 from protocol.commands import (
@@ -195,6 +195,19 @@ def test_everyone_who_was_told_about_a_deleted_post_has_it_taken_back_until_nobo
     assert told.alarms == {"news": NOW_MS + 500}
     told.told = []
     assert not ring(told)
+    assert told.alarms == {"news": None}
+
+
+def test_of_many_who_were_told_about_what_is_gone_some_are_told_at_a_time(told: Told) -> None:
+    told.ask(say("hello"), BOB)
+    ring(told)
+    told.told = [(id, 1) for id in range(100, 100 + TOLD_MAX)]
+    told.ask(DeleteComment(post=ID, comment="1"), BOB)
+
+    assert len(ring(told)) == TOLD_MAX
+    assert told.alarms == {"news": NOW_MS + 500}
+    told.told = []
+    assert ring(told) == {"user:1": [Notice("comment", POST, 0, -1, 0, [(BOB.id, -1)])]}
     assert told.alarms == {"news": None}
 
 

@@ -180,6 +180,13 @@ def test_a_mention_is_told_once(told: Told) -> None:
 # -- from whom
 
 
+def test_who_is_blocked_is_named_no_more(told: Told) -> None:
+    notify(told, (20, 1), (21, 1))
+    notify(told, (20, 1), kind="mention", comment=2)
+    told.ask(Block(account="20"))
+    assert groups(told) == [(1, [21])]
+
+
 @pytest.mark.parametrize(
     "relation",
     [Relation(id=20, active=True, blocked_by=True), Relation(id=20, active=False)],
