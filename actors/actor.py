@@ -5,7 +5,7 @@ same value, and a batch can keep the last image of each row.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol, Self
+from typing import Any, Final, Protocol, Self
 
 from msgspec import Struct
 
@@ -202,6 +202,8 @@ UserEvent = (
     | KindsSilenced
 )
 Event = PostEvent | UserEvent
+TIES: Final = (FollowSaved, FollowEnded, BlockSaved, BlockEnded, MuteSaved, MuteEnded)
+"""Events that change whose posts the person wants to see."""
 
 
 class Viewed(Struct, frozen=True):

@@ -11,6 +11,7 @@ import msgspec
 from msgspec.structs import asdict
 
 from actors.actor import (
+    TIES,
     AccountSaved,
     BlockEnded,
     BlockSaved,
@@ -61,6 +62,7 @@ class UserState:
         self.sessions: dict[str, SessionRow] = {}
         self.followers = 0
         self.following = 0
+        self.ties_changed = 0
         self.habits = Habits()
         self.relations = Relations()
         self.writings: Sequence[tuple[int, int]] = ()
@@ -83,6 +85,7 @@ class UserState:
         if loaded.state is not None:
             actor.version, actor.head = loaded.state.version, loaded.state.head
             actor.followers, actor.following = loaded.state.followers, loaded.state.following
+            actor.ties_changed = loaded.state.ties
             actor.habits = Habits(**{name: getattr(loaded.state, name) for name in Habits.__struct_fields__})
             actor.read_offset, actor.silenced = loaded.state.read_offset, tuple(loaded.state.silenced)
         actor.unread = dict(loaded.unread)
@@ -110,6 +113,7 @@ class UserState:
     def apply(self, event: Event) -> None:
         assert not isinstance(event, PostEvent), "not an event of a user"
         self.version += 1
+        self.ties_changed += isinstance(event, TIES)
         match event:
             case AccountSaved(row):
                 self.account = row
@@ -201,6 +205,7 @@ class UserState:
             head=self.head,
             followers=self.followers,
             following=self.following,
+            ties=self.ties_changed,
             read_offset=self.read_offset,
             silenced=list(self.silenced),
             **asdict(self.habits),

@@ -10,6 +10,7 @@ from uuid import UUID
 
 from msgspec import Struct
 
+from store.feeds import Feeds
 from store.graph import Graph
 from store.notifications import Notifications
 from store.rows import (
@@ -183,6 +184,8 @@ class Store(Protocol):
     """Who follows, blocks and mutes whom."""
     timelines: Timelines
     """Home timelines and the posts of one author."""
+    feeds: Feeds
+    """What live feeds bring."""
     notifications: Notifications
     """What people are told of."""
 

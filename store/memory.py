@@ -34,7 +34,9 @@ from store.base import (
     StoreUnavailable,
     WrittenComment,
 )
+from store.feeds import Feeds
 from store.graph import Graph
+from store.memory_feeds import MemoryFeeds
 from store.memory_graph import MemoryGraph
 from store.memory_notifications import MemoryNotifications
 from store.memory_timelines import MemoryTimelines
@@ -45,6 +47,7 @@ from store.rows import (
     Author,
     CommentRow,
     FanoutRow,
+    FollowRow,
     MarkRow,
     NotificationRow,
     OperationRow,
@@ -185,10 +188,12 @@ class MemoryStore:
         self._names: dict[tuple[str, str], int] = {}
         self._accounts = 0
         self._transactions = 0
+        self._written_by: dict[tuple[type[Row], tuple[Any, ...]], int] = {}
         self._tables: dict[type[Row], dict[tuple[Any, ...], Row]] = {}
         self._late: set[_Late] = set()
         self.graph: Graph = MemoryGraph(self)
         self.timelines: Timelines = MemoryTimelines(self)
+        self.feeds: Feeds = MemoryFeeds(self)
         self.notifications: Notifications = MemoryNotifications(self)
 
     # -- for tests
@@ -330,9 +335,20 @@ class MemoryStore:
                         previous.append((table, identity, table.get(identity)))
                         self._put(table, identity, image)
         self._transactions += 1
+        self._stamp(batch, passed)
         for n in passed:
             self._slots[n].head += batch.fences[n].count
         return {n: self._slots[n].head if n in passed else None for n in batch.fences}
+
+    def _stamp(self, batch: Batch, passed: set[int]) -> None:
+        """Note which transaction saved a post, or made an edge."""
+        for row_type in (PostRow, FollowRow):
+            for (slot, identity), image in batch.writes.get(row_type, {}).items():
+                if slot in passed:
+                    if image is None or row_type.stamped:
+                        self._written_by.pop((row_type, identity), None)
+                    if image is not None:
+                        self._written_by.setdefault((row_type, identity), self._transactions)
 
     def _passes(self, worker: UUID, slot: int, fence: Fence) -> bool:
         stored = self._slots[slot]
@@ -610,6 +626,9 @@ class MemoryStore:
 
     def now_ms(self) -> int:
         return int(self._clock() * 1000)
+
+    def written_by(self, row_type: type[Row], identity: tuple[Any, ...]) -> int:
+        return self._written_by[row_type, identity]
 
     def horizon(self) -> int:
         return self._transactions + 1

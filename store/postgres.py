@@ -29,8 +29,10 @@ from store.base import (
     StoreUnavailable,
     WrittenComment,
 )
+from store.feeds import Feeds
 from store.graph import Graph
 from store.notifications import Notifications
+from store.postgres_feeds import PostgresFeeds
 from store.postgres_graph import PostgresGraph
 from store.postgres_notifications import PostgresNotifications
 from store.postgres_timelines import PostgresTimelines
@@ -305,6 +307,7 @@ class PostgresStore:
         self._statements: dict[Shape, str] = {}
         self.graph: Graph = PostgresGraph(self._fetch)
         self.timelines: Timelines = PostgresTimelines(self._fetch)
+        self.feeds: Feeds = PostgresFeeds(self._fetch)
         self.notifications: Notifications = PostgresNotifications(self._fetch)
 
     async def close(self) -> None:

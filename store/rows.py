@@ -77,6 +77,8 @@ class UserStateRow(Row, frozen=True, kw_only=True):
     """The last offset published on the stream of the user."""
     followers: int
     following: int
+    ties: int = 0
+    """How often the user began or ended to follow, block or mute somebody."""
     posts: int = 0
     """Published ones."""
     posting: int = 0

@@ -28,6 +28,10 @@ class Twin(Protocol):
 
     def now_ms(self) -> int: ...
 
+    def written_by(self, row_type: type[Row], identity: tuple[Any, ...]) -> int:
+        """The transaction that saved a post last, or that made an edge."""
+        ...
+
     def horizon(self) -> int:
         """The number of the next transaction."""
         ...
