@@ -11,6 +11,7 @@ from uuid import UUID
 from msgspec import Struct
 
 from store.feeds import Feeds
+from store.finding import Finding
 from store.graph import Graph
 from store.notifications import Notifications
 from store.rows import (
@@ -19,6 +20,7 @@ from store.rows import (
     Author,
     CommentRow,
     FanoutRow,
+    FindingRow,
     MarkRow,
     OperationRow,
     OutboxRow,
@@ -122,6 +124,7 @@ class LoadedPost(Loaded, kw_only=True):
     state: PostStateRow | None = None
     fanout: FanoutRow | None = None
     """While it is being pushed to followers."""
+    finding: FindingRow | None = None
     views: PostViewsRow | None = None
     comments: list[CommentRow] = []
     """Version above the snapshot's, by id; the bodies may be empty."""
@@ -188,6 +191,8 @@ class Store(Protocol):
     """What live feeds bring."""
     notifications: Notifications
     """What people are told of."""
+    finding: Finding
+    """Bookmarks, hot and recent posts, and search."""
 
     # -- ownership
 

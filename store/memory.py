@@ -35,8 +35,10 @@ from store.base import (
     WrittenComment,
 )
 from store.feeds import Feeds
+from store.finding import Finding
 from store.graph import Graph
 from store.memory_feeds import MemoryFeeds
+from store.memory_finding import MemoryFinding
 from store.memory_graph import MemoryGraph
 from store.memory_notifications import MemoryNotifications
 from store.memory_timelines import MemoryTimelines
@@ -47,6 +49,7 @@ from store.rows import (
     Author,
     CommentRow,
     FanoutRow,
+    FindingRow,
     FollowRow,
     MarkRow,
     NotificationRow,
@@ -195,6 +198,7 @@ class MemoryStore:
         self.timelines: Timelines = MemoryTimelines(self)
         self.feeds: Feeds = MemoryFeeds(self)
         self.notifications: Notifications = MemoryNotifications(self)
+        self.finding: Finding = MemoryFinding(self)
 
     # -- for tests
 
@@ -444,6 +448,7 @@ class MemoryStore:
                 author=self._author(post),
                 state=self._row(PostStateRow, post_id),
                 fanout=self._row(FanoutRow, post_id),
+                finding=self._row(FindingRow, post_id),
                 views=self._row(PostViewsRow, post_id),
                 comments=[
                     replace(comment, body="")

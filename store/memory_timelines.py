@@ -88,26 +88,8 @@ class MemoryTimelines:
                 yield from (post for place, post in posts.get(author, {}).items() if place < upto)
 
     def _page(self, posts: Sequence[PostRow], reader: int, kinds: Sequence[str]) -> Page:
-        listed = [self._listed(post, reader, kinds) for post in posts]
-        return Page([each for each in listed if each is not None], self._twin.horizon())
-
-    def _listed(self, post: PostRow, reader: int, kinds: Sequence[str]) -> Listed | None:
-        state = self._twin.table(PostStateRow).get((post.id,))
-        if state is None:
-            return None
-        views = self._twin.table(PostViewsRow).get((post.id,))
-        account = self._twin.table(AccountRow).get((post.author_id,))
-        given = (self._twin.table(ReactionRow).get((post.id, 0, kind, reader)) for kind in kinds)
-        return Listed(
-            place=post.published_id,
-            post_id=post.id,
-            changed_offset=post.changed_offset,
-            author_version=account.version if account is not None and account.state == "active" else 0,
-            version=state.version,
-            views=views.views if views is not None else 0,
-            viewers=views.viewers if views is not None else 0,
-            mine={row.kind: row.amount for row in given if row is not None and row.amount},
-        )
+        found = [listed(self._twin, post, post.published_id, reader, kinds) for post in posts]
+        return Page([each for each in found if each is not None], self._twin.horizon())
 
     # -- writing
 
@@ -226,3 +208,23 @@ class MemoryTimelines:
         mute = self._twin.table(MuteRow).get((reader, author))
         muted = mute is not None and (mute.until_ms is None or mute.until_ms > self._twin.now_ms())
         return not muted and self._twin.face(author) is not None
+
+
+def listed(twin: Twin, post: PostRow, place: int, reader: int, kinds: Sequence[str]) -> Listed | None:
+    """A post as it is on a page, at ``place`` there."""
+    state = twin.table(PostStateRow).get((post.id,))
+    if state is None:
+        return None
+    views = twin.table(PostViewsRow).get((post.id,))
+    account = twin.table(AccountRow).get((post.author_id,))
+    given = (twin.table(ReactionRow).get((post.id, 0, kind, reader)) for kind in kinds)
+    return Listed(
+        place=place,
+        post_id=post.id,
+        changed_offset=post.changed_offset,
+        author_version=account.version if account is not None and account.state == "active" else 0,
+        version=state.version,
+        views=views.views if views is not None else 0,
+        viewers=views.viewers if views is not None else 0,
+        mine={row.kind: row.amount for row in given if row is not None and row.amount},
+    )

@@ -30,9 +30,11 @@ from store.base import (
     WrittenComment,
 )
 from store.feeds import Feeds
+from store.finding import Finding
 from store.graph import Graph
 from store.notifications import Notifications
 from store.postgres_feeds import PostgresFeeds
+from store.postgres_finding import PostgresFinding
 from store.postgres_graph import PostgresGraph
 from store.postgres_notifications import PostgresNotifications
 from store.postgres_timelines import PostgresTimelines
@@ -41,6 +43,7 @@ from store.rows import (
     Author,
     CommentRow,
     FanoutRow,
+    FindingRow,
     MarkRow,
     OperationRow,
     OutboxRow,
@@ -57,6 +60,7 @@ from store.statements import (
     CHANGES,
     COMMENT,
     FANOUT,
+    FINDING,
     MARK,
     OPERATION,
     OUTBOX,
@@ -309,6 +313,7 @@ class PostgresStore:
         self.timelines: Timelines = PostgresTimelines(self._fetch)
         self.feeds: Feeds = PostgresFeeds(self._fetch)
         self.notifications: Notifications = PostgresNotifications(self._fetch)
+        self.finding: Finding = PostgresFinding(self._fetch)
 
     async def close(self) -> None:
         """Close every connection once it is idle; by force after the time that one statement may take."""
@@ -479,7 +484,7 @@ UPDATE slot SET owner = NULL FROM held WHERE slot.slot = held.slot AND slot.owne
         async with self._snapshot() as connection:
             values = await connection.fetchrow(_POST_WITH_ITS_PARTS, post_id, f"post:{post_id}")
             assert values is not None
-            post, author, state, fanout, views, snapshot = _parts(values)
+            post, author, state, fanout, finding, views, snapshot = _parts(values)
             operations, marks, alarms = await _load(connection, f"post:{post_id}")
             return LoadedPost(
                 snapshot=snapshot,
@@ -490,6 +495,7 @@ UPDATE slot SET owner = NULL FROM held WHERE slot.slot = held.slot AND slot.owne
                 author=author,
                 state=state,
                 fanout=fanout,
+                finding=finding,
                 views=views,
                 comments=await _load_comments(connection, post_id, snapshot),
                 reactions=await _rows(
@@ -699,13 +705,14 @@ async def _load_comments(connection: Connection, post_id: int, snapshot: Snapsho
 
 
 _POST_WITH_ITS_PARTS = f"""\
-SELECT {POST.selected}, {AUTHOR_COLUMNS}, {POST_STATE.selected}, {FANOUT.selected}, {POST_VIEWS.selected},
-    {SNAPSHOT.selected}
+SELECT {POST.selected}, {AUTHOR_COLUMNS}, {POST_STATE.selected}, {FANOUT.selected}, {FINDING.selected},
+    {POST_VIEWS.selected}, {SNAPSHOT.selected}
 FROM (SELECT) AS always
 LEFT JOIN post ON post.id = $1
 LEFT JOIN account ON account.id = post.author_id AND {AUTHOR_SHOWN}
 LEFT JOIN post_state ON post_state.post_id = $1
 LEFT JOIN fanout ON fanout.post_id = $1
+LEFT JOIN post_finding ON post_finding.post_id = $1
 LEFT JOIN post_views ON post_views.post_id = $1
 LEFT JOIN snapshot ON snapshot.actor = $2"""
 """Whatever there is at most one of, in one round trip: while an actor loads, somebody waits."""
@@ -720,7 +727,13 @@ AUTHOR_WIDTH = AUTHOR_COLUMNS.count(",") + 1
 def _parts(
     values: Iterable[Any],
 ) -> tuple[
-    PostRow | None, Author | None, PostStateRow | None, FanoutRow | None, PostViewsRow | None, SnapshotRow | None
+    PostRow | None,
+    Author | None,
+    PostStateRow | None,
+    FanoutRow | None,
+    FindingRow | None,
+    PostViewsRow | None,
+    SnapshotRow | None,
 ]:
     """The rows in the one that ``_POST_WITH_ITS_PARTS`` gives."""
     rest = iter(values)
@@ -731,7 +744,7 @@ def _parts(
 
     # In the order of the columns.
     post, author = part(POST), _face(tuple(islice(rest, AUTHOR_WIDTH)))
-    return post, author, part(POST_STATE), part(FANOUT), part(POST_VIEWS), part(SNAPSHOT)
+    return post, author, part(POST_STATE), part(FANOUT), part(FINDING), part(POST_VIEWS), part(SNAPSHOT)
 
 
 def _face(values: Sequence[Any]) -> Author | None:

@@ -1,6 +1,7 @@
 """Timelines in Postgres. What a page is made of is the function ``timeline_page`` of the migrations."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from store.postgres_graph import Fetch
 from store.timelines import ENTRIES_MAX, PLACE_MAX, Listed, Page, Tended, Wishes
@@ -22,8 +23,7 @@ class PostgresTimelines:
 
     async def _page(self, query: str, *arguments: object) -> Page:
         found = await self._fetch(query, *arguments)
-        listed = [Listed._make((*values[1:8], values[8] or {})) for values in found if values[1] is not None]
-        return Page(listed, horizon=found[0][0])
+        return Page(listed(found), horizon=found[0][0])
 
     async def push(self, author: int, place: int, *, after: int, limit: int) -> int | None:
         ((last, pushed),) = await self._fetch(_PUSH, author, place, after, limit)
@@ -52,7 +52,12 @@ class PostgresTimelines:
         return Tended(unfinished, open_)
 
 
-def _listed(page: str) -> str:
+def listed(found: Sequence[Sequence[Any]]) -> list[Listed]:
+    """What a query of ``listing`` found."""
+    return [Listed._make((*values[1:8], values[8] or {})) for values in found if values[1] is not None]
+
+
+def listing(page: str) -> str:
     """The entries of ``page`` (place, post_id), for reader $1 with kinds of reaction $2; one row of NULLs for none."""
     return f"""\
 SELECT horizon.tx, page.place, post.id, post.changed_offset, coalesce(account.version, 0), post_state.version,
@@ -73,9 +78,9 @@ LEFT JOIN (
 ORDER BY page.place DESC"""
 
 
-_TIMELINE = _listed("SELECT place, post_id FROM timeline_page($1, $3, $4)")
+_TIMELINE = listing("SELECT place, post_id FROM timeline_page($1, $3, $4)")
 
-_POSTS_OF = _listed(
+_POSTS_OF = listing(
     """\
 SELECT published_id AS place, id AS post_id FROM post
     WHERE author_id = $5 AND state = 'published' AND page_url IS NULL AND published_id < $3

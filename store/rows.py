@@ -156,6 +156,16 @@ class NotificationRow(Row, frozen=True, kw_only=True):
     """Everything that it stood for was taken back."""
 
 
+class BookmarkRow(Row, frozen=True, kw_only=True):
+    table = "bookmark"
+    key = ("user_id", "post_id")
+    user_id: int
+    post_id: int
+    place: int
+    """The version of the user's actor that set it: what orders bookmarks."""
+    created_ms: int
+
+
 class SessionRow(Row, frozen=True, kw_only=True):
     """A signed-in device. The refresh token of generation g is derived from id and g; none is stored."""
 
@@ -248,6 +258,18 @@ class FanoutRow(Row, frozen=True, kw_only=True):
     author_id: int
     published_id: int
     after_follower: int = 0
+
+
+class FindingRow(Row, frozen=True, kw_only=True):
+    """How a post is found."""
+
+    table = "post_finding"
+    key = ("post_id",)
+    post_id: int
+    heat: int
+    """Its place among the hot posts; 0: it is in no list."""
+    indexed_offset: int
+    """What changed on the stream up to here can be searched."""
 
 
 class CommentRow(Row, frozen=True, kw_only=True):

@@ -19,8 +19,10 @@ from store.rows import (
     AccountRow,
     AlarmRow,
     BlockRow,
+    BookmarkRow,
     CommentRow,
     FanoutRow,
+    FindingRow,
     FollowRow,
     MarkRow,
     MuteRow,
@@ -171,12 +173,14 @@ FOLLOW = Table(FollowRow)
 BLOCK = Table(BlockRow)
 MUTE = Table(MuteRow)
 NOTIFICATION = Table(NotificationRow)
+BOOKMARK = Table(BookmarkRow)
 SESSION = Table(SessionRow)
 POST = Table(PostRow)
 POST_STATE = Table(PostStateRow)
 SNAPSHOT = Table(SnapshotRow)
 POST_VIEWS = Table(PostViewsRow)
 FANOUT = Table(FanoutRow)
+FINDING = Table(FindingRow)
 COMMENT = Table(CommentRow)
 REACTION = Table(ReactionRow)
 OPERATION = Table(OperationRow)
@@ -198,12 +202,14 @@ TABLES: Mapping[type[Row], Table[Any]] = MappingProxyType(
             BLOCK,
             MUTE,
             NOTIFICATION,
+            BOOKMARK,
             SESSION,
             POST,
             POST_STATE,
             SNAPSHOT,
             POST_VIEWS,
             FANOUT,
+            FINDING,
             COMMENT,
             REACTION,
             OPERATION,

@@ -137,12 +137,12 @@ async def migrated_url(postgres_url: str) -> str:
 async def admin(migrated_url: str) -> AsyncIterator["asyncpg.Connection[asyncpg.Record]"]:
     """A plain connection to the test's database, which is as new."""
     connection = await asyncpg.connect(migrated_url)
-    tables = ["name", "timeline", "timeline_floor", *(row_type.table for row_type in TABLES)]
+    tables = ["name", "timeline", "timeline_floor", "searchable", *(row_type.table for row_type in TABLES)]
     # One transaction. A copy of a template for each test would take several times as long.
     await connection.execute(
         "UPDATE slot SET owner = NULL, epoch = 0, head = 0; DELETE FROM worker;"
         f"{''.join(f'DELETE FROM {table};' for table in tables)}"
-        f"UPDATE meta SET epoch = '{EPOCH}'; ALTER SEQUENCE account_number RESTART"
+        f"UPDATE meta SET epoch = '{EPOCH}', search_language = 'simple'; ALTER SEQUENCE account_number RESTART"
     )
     yield connection
     await connection.close()

@@ -8,7 +8,9 @@ from store.rows import (
     AccountRow,
     AlarmRow,
     BlockRow,
+    BookmarkRow,
     CommentRow,
+    FindingRow,
     FollowRow,
     MarkRow,
     MuteRow,
@@ -63,6 +65,15 @@ def notification(id: int, user_id: int = 1, **changed: Any) -> NotificationRow:
         "updated_ms": NOW_MS,
     }
     return NotificationRow(**{"user_id": user_id, "id": id, **values, **changed})
+
+
+def bookmark(post_id: int, user_id: int = 1, **changed: Any) -> BookmarkRow:
+    """By default its place equals the post's id."""
+    return BookmarkRow(**{"user_id": user_id, "post_id": post_id, "place": post_id, "created_ms": NOW_MS, **changed})
+
+
+def finding(post_id: int = 7, **changed: Any) -> FindingRow:
+    return FindingRow(**{"post_id": post_id, "heat": 0, "indexed_offset": 0, **changed})
 
 
 def session(id: str, **changed: Any) -> SessionRow:
