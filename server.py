@@ -41,20 +41,23 @@ from prometheus_client import CollectorRegistry
 from rich.console import Console
 
 from actors.actor import SYSTEM
-from actors.keys import user_key
+from actors.keys import slot_of, user_key
 from actors.lease import LEASE_TTL_S
 from actors.runtime.env import Env
 from actors.runtime.metrics import BusFigures, Metrics
 from actors.runtime.node import Node
 from actors.runtime.ownership import OwnedByAnother
 from actors.runtime.parent import READY, REFUSED, UNAVAILABLE, Leash, Parent, Place, WorkersFailed
+from actors.timelines import TIMELINE_ALARM, next_tending
 from protocol import requests, text
 from protocol.accounts import AccountView, EditAccount, ReadAccount
 from protocol.commands import Person
+from protocol.edgelist import Edge, handle_of
 from protocol.errors import DomainError
 from protocol.gateway.accepting import Acceptor, Census
 from protocol.gateway.app import make_app
 from protocol.gateway.importing import import_wordpress, progress_bar, report_table, survey
+from protocol.gateway.importing_edges import EdgeReport, JunkFound, count_edges, edge_table, import_edges
 from protocol.gateway.options import SettingsError
 from protocol.gateway.overview import ClusterUnreachable, fetch_cluster, overview
 from protocol.gateway.pages import Site
@@ -62,15 +65,18 @@ from protocol.gateway.passwords import Passwords
 from protocol.gateway.runner import Runner
 from protocol.gateway.settings import GatewaySettings
 from protocol.gateway.tokens import Tokens
+from protocol.graph import FOLLOWING_MAX
 from protocol.wordpress import BrokenExport
 from settings import VERSION, ServerSettings, Settings, agreed, differing, read_settings
 from store.base import Store, StoreMismatch, StoreUnavailable
 from store.bus import BusUnavailable
 from store.children import child_setup
+from store.edges import EdgeWriter, FollowsTooMany, Named, Rules, Served
 from store.embedded import CONNECTIONS_MAX, EmbeddedError, EmbeddedPostgres, running_url
 from store.embedded_redis import EmbeddedRedis, EmbeddedRedisError
-from store.postgres import migrate, open_postgres
+from store.postgres import PostgresStore, migrate, open_postgres
 from store.redis import RedisBus
+from store.rows import AlarmRow
 
 HANDLERS_TIMEOUT_S: Final = 1.0
 """For so long requests under way may go on when the server stops."""
@@ -101,7 +107,7 @@ class StartError(Exception):
 
 
 class Database(NamedTuple):
-    store: Store
+    store: PostgresStore
     url: str
     ended: Callable[[], Awaitable[str]]
     """Waits for as long as the database lives; then says why it ended."""
@@ -397,6 +403,10 @@ def local_url(host: str, port: int) -> str:
     return f"http://{f'[{host}]' if ':' in host else host}:{port}"
 
 
+async def import_file(settings: Settings, arguments: argparse.Namespace) -> None:
+    await (import_graph if arguments.source == "graph" else import_posts)(settings, arguments)
+
+
 async def import_posts(settings: Settings, arguments: argparse.Namespace) -> None:
     console = Terminal(highlight=False)
     try:
@@ -414,6 +424,56 @@ async def import_posts(settings: Settings, arguments: argparse.Namespace) -> Non
             by = replace(by, role="admin")
             report = await import_wordpress(arguments.file, node, by=by, progress=progress)
     console.print(report_table(report))
+
+
+async def import_graph(settings: Settings, arguments: argparse.Namespace) -> None:
+    console = Terminal(highlight=False)
+    file, undirected = arguments.file, arguments.undirected
+    try:
+        total = count_edges(file, undirected=undirected)
+        async with database_alone(settings.server) as store, store.edges.importing(edge_rules(settings)) as writer:
+            with progress_bar(console) as progress:
+                await import_edges(file, _People(writer), total, undirected=undirected, progress=progress)
+    except JunkFound as error:
+        for junk in error.first:
+            print(f"line {junk.line} {junk.reason}", file=sys.stderr)
+        raise StartError(f"cannot import {file}: {error}; nothing was imported") from error
+    except FollowsTooMany as error:
+        raise StartError(f"cannot import {file}: {error}, more than {FOLLOWING_MAX:,}; nothing was imported") from error
+    except Served as error:
+        raise OwnedByAnother from error
+    except OSError as error:
+        raise StartError(f"cannot read {file}: {_reason(error)}") from error
+    added = writer.added
+    report = EdgeReport(edges=total, people=added.people, added=added.edges, left_out=added.left_out)
+    console.print(edge_table(report))
+
+
+def edge_rules(settings: Settings) -> Rules:
+    now_ms = int(time.time() * 1000)
+
+    def tending(account_id: int) -> AlarmRow:
+        key = user_key(account_id)
+        return AlarmRow(slot=slot_of(key), actor=key, name=TIMELINE_ALARM, due_ms=next_tending(account_id, now_ms))
+
+    return Rules(
+        strategy=settings.policy.timelines,
+        celebrity_followers=settings.policy.celebrity_followers,
+        following_max=FOLLOWING_MAX,
+        now_ms=now_ms,
+        tending=tending,
+    )
+
+
+class _People:
+    """The ``EdgeTarget`` before a writer of the store."""
+
+    def __init__(self, writer: EdgeWriter) -> None:
+        self._writer = writer
+        self.finish = writer.finish
+
+    async def add(self, edges: Sequence[Edge]) -> None:
+        await self._writer.add([(Named(one, handle_of(one)), Named(other, handle_of(other))) for one, other in edges])
 
 
 async def change_role(settings: Settings, arguments: argparse.Namespace) -> None:
@@ -487,7 +547,7 @@ async def node_alone(settings: Settings) -> AsyncIterator[Node]:
 
 
 @asynccontextmanager
-async def database_alone(settings: ServerSettings) -> AsyncIterator[Store]:
+async def database_alone(settings: ServerSettings) -> AsyncIterator[PostgresStore]:
     """The store, while no server uses it. Raises ``OwnedByAnother`` if one does.
 
     That is asked before anything else: workers would give slots to whoever joins them, and wait for its answers.
@@ -522,7 +582,7 @@ Work = Callable[[Settings, argparse.Namespace], Coroutine[Any, Any, None]]
 WORKS: Final[Mapping[str | None, Work]] = MappingProxyType(
     {
         None: serve,
-        "import": import_posts,
+        "import": import_file,
         "role": change_role,
         "password": change_password,
         "new-epoch": change_epoch,

@@ -97,8 +97,10 @@ def read_settings(argv: Sequence[str], environ: Mapping[str, str]) -> tuple[Sett
         SettingsError: Something is misspelt, is of another type, or does not go with the rest.
     """
     options = Options({"the server": ServerSettings, "clients": GatewaySettings, "the site's rules": Policy}, HELP)
-    also = ("--help", "--version", "--dry-run", "--author", "--json", "--url")
+    also = ("--help", "--version", "--dry-run", "--author", "--undirected", "--json", "--url")
     arguments = options.parse(_parser(options), argv, also=also, commands=COMMANDS)
+    for wrong in _misplaced(arguments):
+        raise SettingsError(wrong)
     values = {"secret": b"", **options.values(arguments, environ)}
 
     def part(struct: type[Any]) -> Any:
@@ -124,13 +126,23 @@ def _parser(options: Options) -> argparse.ArgumentParser:
 
     importer = commands.add_parser(
         "import",
-        usage="server.py import wordpress FILE [--dry-run] [--author HANDLE] [OPTIONS]",
-        help="bring posts and comments from elsewhere",
+        usage="server.py import wordpress FILE [--dry-run] [--author HANDLE] [OPTIONS]\n"
+        "       server.py import graph FILE [--undirected] [OPTIONS]",
+        help="bring posts and comments, or who follows whom, from elsewhere",
     )
-    importer.add_argument("source", choices=["wordpress"], metavar="wordpress", help="what the file is an export of")
+    importer.add_argument(
+        "source",
+        choices=["wordpress", "graph"],
+        metavar="wordpress | graph",
+        help="what the file is: an export of WordPress; or an edge list, of which a line has the host site's ids of two"
+        " users, and says that the first follows the second",
+    )
     importer.add_argument("file", type=Path, metavar="FILE")
-    importer.add_argument("--dry-run", action="store_true", help="read all of it, change nothing")
-    importer.add_argument("--author", metavar="HANDLE", help="the account whose posts they become; else nobody's")
+    importer.add_argument("--dry-run", action="store_true", help="wordpress: read all of it, change nothing")
+    importer.add_argument(
+        "--author", metavar="HANDLE", help="wordpress: the account whose posts they become; else nobody's"
+    )
+    importer.add_argument("--undirected", action="store_true", help="graph: whom one follows, follows back")
     role = commands.add_parser(
         "role", usage="server.py role HANDLE ROLE [OPTIONS]", help="give an account another role"
     )
@@ -158,6 +170,17 @@ def _parser(options: Options) -> argparse.ArgumentParser:
     for command in commands.choices.values():
         options.add_to(command)
     return parser
+
+
+def _misplaced(arguments: argparse.Namespace) -> Iterator[str]:
+    """Flags of one kind of import that are given to another."""
+    source = arguments.source if arguments.command == "import" else None
+    if source == "graph" and arguments.dry_run:
+        yield "--dry-run is for wordpress"
+    if source == "graph" and arguments.author is not None:
+        yield "--author is for wordpress"
+    if source == "wordpress" and arguments.undirected:
+        yield "--undirected is for graph"
 
 
 def _contradictions(settings: Settings) -> Iterator[str]:

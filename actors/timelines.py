@@ -66,12 +66,17 @@ def tended(state: UserState, command: TimelineTended, now_ms: int) -> Decision:
         job = TendTimeline(state.account_id, command.wishes)
         return Decision(answer=lambda: job, alarms={TIMELINE_ALARM: now_ms + AGAIN_MS})
     arranged = replace(state.habits, arranged=command.wishes.strategy, arranged_for=command.wishes.reading)
-    next_ms = now_ms + TEND_EVERY_MS + state.account_id * 1_000 % TEND_SPREAD_MS
+    next_ms = next_tending(state.account_id, now_ms)
     return Decision(
         answer=Ack,
         events=() if arranged == state.habits else (HabitsChanged(arranged),),
         alarms={TIMELINE_ALARM: next_ms if command.tended.open else None},
     )
+
+
+def next_tending(account_id: int, now_ms: int) -> int:
+    """When a timeline is to be tended that needs it no sooner."""
+    return now_ms + TEND_EVERY_MS + account_id * 1_000 % TEND_SPREAD_MS
 
 
 def _wishes(state: UserState, now_ms: int) -> Wishes:

@@ -29,10 +29,12 @@ from store.base import (
     StoreUnavailable,
     WrittenComment,
 )
+from store.edges import Edges
 from store.feeds import Feeds
 from store.finding import Finding
 from store.graph import Graph
 from store.notifications import Notifications
+from store.postgres_edges import PostgresEdges
 from store.postgres_feeds import PostgresFeeds
 from store.postgres_finding import PostgresFinding
 from store.postgres_graph import PostgresGraph
@@ -93,6 +95,8 @@ CONNECT_TIMEOUT_S = 5.0
 # The server's answer to its own timeout must have the time to arrive: it tells more than silence does.
 ANSWER_TIMEOUT_S = STATEMENT_TIMEOUT_S + 1.0
 MIGRATION_TIMEOUT_S = 600.0
+IMPORT_TIMEOUT_S = 3_600.0
+"""Of one statement of an import: the store has no deadline for it, for nobody waits."""
 
 _SETTINGS: Mapping[str, str] = MappingProxyType(
     {
@@ -313,6 +317,8 @@ class PostgresStore:
         self.timelines: Timelines = PostgresTimelines(self._fetch)
         self.feeds: Feeds = PostgresFeeds(self._fetch)
         self.notifications: Notifications = PostgresNotifications(self._fetch)
+        self.edges: Edges = PostgresEdges(self._long_transaction)
+        """Beyond what ``Store`` promises: nobody who serves has a use for it."""
         self.finding: Finding = PostgresFinding(self._fetch)
 
     async def close(self) -> None:
@@ -652,6 +658,21 @@ UPDATE slot SET owner = NULL FROM held WHERE slot.slot = held.slot AND slot.owne
         return [table.row(values) for values in await self._fetch(_select(table, condition), *arguments)]
 
     @asynccontextmanager
+    async def _long_transaction(self) -> AsyncIterator["_LongTransaction"]:
+        """A transaction on a connection of its own; committed on leaving, but for an error."""
+        with _translated():
+            connection = await _connect(self._url)
+        try:
+            transaction = _LongTransaction(connection)
+            await transaction.execute(
+                "BEGIN; SET LOCAL statement_timeout = 0; SET LOCAL idle_in_transaction_session_timeout = 0"
+            )
+            yield transaction
+            await transaction.execute("COMMIT")
+        finally:
+            connection.terminate()
+
+    @asynccontextmanager
     async def _snapshot(self) -> AsyncIterator[Connection]:
         """A connection on which every statement reads the same state of the database."""
         with _translated():
@@ -660,6 +681,27 @@ UPDATE slot SET owner = NULL FROM held WHERE slot.slot = held.slot AND slot.owne
                 connection.transaction(isolation="repeatable_read", readonly=True),
             ):
                 yield connection
+
+
+class _LongTransaction:
+    """See ``store.postgres_edges.Transaction``."""
+
+    def __init__(self, connection: OwnConnection) -> None:
+        self._connection = connection
+
+    async def fetch(self, query: str, *arguments: Any) -> Sequence[Any]:
+        with _translated():
+            return await self._connection.fetch(query, *arguments, timeout=IMPORT_TIMEOUT_S)
+
+    async def execute(self, query: str) -> None:
+        with _translated():
+            await self._connection.execute(query, timeout=IMPORT_TIMEOUT_S)
+
+    async def copy(self, table: str, columns: Sequence[str], records: Iterable[Sequence[Any]]) -> None:
+        with _translated():
+            await self._connection.copy_records_to_table(
+                table, columns=columns, records=records, timeout=IMPORT_TIMEOUT_S
+            )
 
 
 # -- reading rows

@@ -1,5 +1,7 @@
 """Edge lists, by value: what is an edge, what is junk, and that no way to cut the file changes it."""
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -59,7 +61,7 @@ def test_a_file_that_is_one_endless_line_is_never_held_whole() -> None:
        st.lists(st.integers(0, 80)))  # fmt: skip
 def test_it_does_not_matter_how_the_file_is_cut(data: bytes, cuts: list[int]) -> None:
     edges = sorted({0, len(data), *(cut for cut in cuts if cut < len(data))})
-    chunks = [data[start:end] for start, end in zip(edges, edges[1:], strict=False)]
+    chunks = [data[start:end] for start, end in pairwise(edges)]
     assert list(read_edges(chunks)) == read(data)
 
 
