@@ -119,7 +119,7 @@ class News:
             else:
                 news._mention(row, _shown_author(row))
         for reaction in sorted(reacted, key=lambda row: row.version):
-            change = 1 if reaction.amount else 0
+            news.any, change = True, 1 if reaction.amount else 0
             if reaction.kind == applause:
                 news.applauded(reaction.user_id, change)
             else:
