@@ -4,7 +4,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from actors import following, notifying, sessions
+from actors import bookmarks, following, notifying, sessions
 from actors.actor import AccountSaved, Decision, Message
 from actors.keys import post_key, user_key
 from actors.userstate import UserState
@@ -92,12 +92,13 @@ def erase(state: UserState, now_ms: int) -> Decision:
     account = state.account
     if account is None or account.state != "erasing":
         return Decision(answer=Ack, alarms={ERASE_ALARM: None})
-    if not state.writings and not state.ties and not state.told_of:
+    if not state.writings and not state.ties and not state.told_of and not state.bookmarked:
         done = AccountSaved(replace(account, state="deleted", version=account.version + 1))
         return Decision(answer=Ack, events=(done,), alarms={ERASE_ALARM: None})
     untied = following.untied(state)
     return replace(
         untied,
+        events=(*untied.events, *bookmarks.ended(state, state.bookmarked)),
         messages=(*_erased_comments(state), *untied.messages, *_forgotten(state)),
         alarms={ERASE_ALARM: now_ms + ERASE_AGAIN_MS},
     )

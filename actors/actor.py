@@ -14,14 +14,17 @@ from protocol.commands import Command, Person
 from protocol.notifications import Latest, UnreadChanged
 from protocol.views import CountersChanged, PostView
 from store.base import WrittenComment
+from store.finding import Bookmarked
 from store.graph import Relation, Ties
 from store.notifications import Named, Target
 from store.rows import (
     AccountRow,
     Author,
     BlockRow,
+    BookmarkRow,
     CommentRow,
     FanoutRow,
+    FindingRow,
     FollowRow,
     MuteRow,
     NotificationRow,
@@ -155,6 +158,31 @@ class NewsTold(Struct, frozen=True):
     row: None = None
 
 
+class FindingSaved(Struct, frozen=True):
+    """How the post is found has been brought up to date. The stream does not say so."""
+
+    row: FindingRow
+
+
+class Stirred(Struct, frozen=True):
+    """So many have looked at the post that its heat is to be taken anew."""
+
+    row: None = None
+
+
+class BookmarkSaved(Struct, frozen=True):
+    row: BookmarkRow
+
+
+class BookmarkEnded(Struct, frozen=True):
+    user_id: int
+    post_id: int
+
+    @property
+    def row(self) -> Gone:
+        return Gone(BookmarkRow, (self.user_id, self.post_id))
+
+
 class NotificationSaved(Struct, frozen=True):
     row: NotificationRow
 
@@ -184,7 +212,7 @@ class KindsSilenced(Struct, frozen=True):
     row: None = None
 
 
-PostEvent = CommentSaved | PostSaved | ReactionSaved | FanoutSaved | FanoutEnded | NewsTold
+PostEvent = CommentSaved | PostSaved | ReactionSaved | FanoutSaved | FanoutEnded | NewsTold | FindingSaved | Stirred
 UserEvent = (
     AccountSaved
     | SessionSaved
@@ -196,6 +224,8 @@ UserEvent = (
     | MuteEnded
     | FollowersCounted
     | HabitsChanged
+    | BookmarkSaved
+    | BookmarkEnded
     | NotificationSaved
     | NotificationDropped
     | NotificationsRead
@@ -254,8 +284,14 @@ class RelationsNeeded(Struct, frozen=True):
     ids: tuple[int, ...]
 
 
+class BookmarkNeeded(Struct, frozen=True):
+    """``decide`` needs to know of a post whether it can be read, and whether the person has a bookmark on it."""
+
+    post: int
+
+
 class TracesNeeded(Struct, frozen=True):
-    """``decide`` needs what the account left elsewhere: its writings, its ties to others, and who was told its name."""
+    """``decide`` needs what the account left elsewhere: writings, ties, bookmarks, and who was told its name."""
 
     limit: int
     """Of each kind."""
@@ -292,7 +328,7 @@ class OldNoticesNeeded(Struct, frozen=True):
     limit: int
 
 
-Need = CommentsNeeded | RelationsNeeded | TracesNeeded | NewsNeeded | NoticesNeeded | OldNoticesNeeded
+Need = CommentsNeeded | RelationsNeeded | BookmarkNeeded | TracesNeeded | NewsNeeded | NoticesNeeded | OldNoticesNeeded
 
 
 class Publication(Struct, frozen=True):
@@ -387,7 +423,11 @@ class Actor(Protocol):
 
     def provide_relations(self, relations: Sequence[Relation]) -> None: ...
 
-    def provide_traces(self, writings: Sequence[tuple[int, int]], ties: Ties, told: Sequence[int]) -> None: ...
+    def provide_bookmark(self, post: int, stored: Bookmarked) -> None: ...
+
+    def provide_traces(
+        self, writings: Sequence[tuple[int, int]], ties: Ties, told: Sequence[int], bookmarks: Sequence[int]
+    ) -> None: ...
 
     def provide_news(self, found: Found) -> None: ...
 

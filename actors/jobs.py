@@ -13,6 +13,10 @@ AGAIN_MS = 3_000
 """An alarm that watches over a job is set so far ahead whenever the job has come further."""
 
 
+INDEX_CHUNK = 500
+"""Comments that one statement lets be found."""
+
+
 class PushChunk(Struct, frozen=True):
     """Push a post to the next of its author's followers."""
 
@@ -51,4 +55,19 @@ class TimelineTended(Command, frozen=True, kw_only=True):
     tended: Tended
 
 
-Job = PushChunk | CloseEdges | TendTimeline
+class IndexPost(Struct, frozen=True):
+    """Let be found what changed on a post's stream beyond an offset, at most ``INDEX_CHUNK`` of it."""
+
+    post: int
+    after: int
+
+
+class PostIndexed(Command, frozen=True, kw_only=True):
+    """What changed beyond one offset can be found, up to another."""
+
+    method = "post.indexed"
+    began: int
+    through: int
+
+
+Job = PushChunk | CloseEdges | TendTimeline | IndexPost

@@ -8,7 +8,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from actors import commenting, fanout, reacting, reading, telling
+from actors import commenting, fanout, finding, reacting, reading, telling
 from actors.actor import (
     CommentSaved,
     Decision,
@@ -21,7 +21,7 @@ from actors.actor import (
     RingAlarm,
     ShowPost,
 )
-from actors.jobs import ChunkPushed
+from actors.jobs import ChunkPushed, PostIndexed
 from actors.poststate import PostState
 from protocol.commands import (
     ANONYMOUS,
@@ -46,6 +46,7 @@ from protocol.commands import (
 )
 from protocol.errors import Refused
 from protocol.views import Ack
+from store.finding import Bookmarked
 from store.graph import Relation, Ties
 from store.notifications import Named
 from store.rows import Author, NotificationRow, PostRow
@@ -66,7 +67,12 @@ class PostActor(PostState):
     def provide_relations(self, relations: Sequence[Relation]) -> None:
         raise AssertionError("a post asks for no relations")
 
-    def provide_traces(self, writings: Sequence[tuple[int, int]], ties: Ties, told: Sequence[int]) -> None:
+    def provide_bookmark(self, post: int, stored: Bookmarked) -> None:
+        raise AssertionError("a post asks for no bookmark")
+
+    def provide_traces(
+        self, writings: Sequence[tuple[int, int]], ties: Ties, told: Sequence[int], bookmarks: Sequence[int]
+    ) -> None:
         raise AssertionError("a post asks for no traces")
 
     def provide_notices(self, groups: Sequence[NotificationRow], named: Named) -> None:
@@ -81,7 +87,9 @@ class PostActor(PostState):
         now_ms = int(now * 1000)
         decision = self._decide(command, by, now_ms)
         if decision.events and not self.news.any and telling.heard(self, decision.events):
-            return replace(decision, alarms={**decision.alarms, telling.NEWS_ALARM: now_ms + telling.NEWS_AFTER_MS})
+            decision = _also_rings(decision, telling.NEWS_ALARM, now_ms + telling.NEWS_AFTER_MS)
+        if decision.events and finding.stirred(self, decision.events):
+            decision = _also_rings(decision, finding.FINDING_ALARM, now_ms + finding.FINDING_AFTER_MS)
         return decision
 
     def _decide(self, command: Command, by: Person, now_ms: int) -> Decision:
@@ -135,6 +143,10 @@ class PostActor(PostState):
                 return fanout.due(self)
             case ChunkPushed():
                 return fanout.pushed(self, command, now_ms)
+            case RingAlarm(name=finding.FINDING_ALARM):
+                return finding.due(self, now_ms)
+            case PostIndexed():
+                return finding.indexed(self, command, now_ms)
             case RingAlarm():
                 return Decision(answer=Ack, alarms={command.name: None})
             case _:
@@ -244,6 +256,10 @@ class PostActor(PostState):
                 return Publication(row.changed_offset, lambda: self.encoder.post_changed(view))
             case _:
                 return None
+
+
+def _also_rings(decision: Decision, alarm: str, due_ms: int) -> Decision:
+    return replace(decision, alarms={**decision.alarms, alarm: due_ms})
 
 
 def _with(saved: Decision, consequences: fanout.Consequences) -> Decision:

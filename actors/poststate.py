@@ -17,9 +17,11 @@ from actors.actor import (
     Event,
     FanoutEnded,
     FanoutSaved,
+    FindingSaved,
     NewsTold,
     PostSaved,
     ReactionSaved,
+    Stirred,
     UserEvent,
     Viewed,
 )
@@ -36,7 +38,7 @@ from protocol.cursor import Cursor
 from protocol.errors import Refused
 from protocol.views import Counters, CountersChanged, PostView
 from store.base import LoadedPost, WrittenComment
-from store.rows import Author, CommentRow, FanoutRow, PostRow, PostStateRow, PostViewsRow, ReactionRow
+from store.rows import Author, CommentRow, FanoutRow, FindingRow, PostRow, PostStateRow, PostViewsRow, ReactionRow
 
 RECENT_MAX = 128
 """Comments kept in memory with their text; those not yet durable are kept beyond it."""
@@ -82,6 +84,11 @@ class PostState:
         self.found = Found()
         self.recovered = False
         """Whether the news were completed a moment ago."""
+        self.finding = FindingRow(post_id=post_id, heat=0, indexed_offset=0)
+        self.stirred = False
+        """Whether something has happened that changes how the post is found."""
+        self.viewers_told = 0
+        """So many had looked when the heat was taken."""
 
     # -- activation
 
@@ -103,6 +110,8 @@ class PostState:
             actor.untold_through = actor.version if actor.told < actor.version else 0
         if loaded.views is not None:
             actor._load_views(loaded.views)
+        actor.finding = loaded.finding or actor.finding
+        actor.viewers_told = actor.viewers.viewers
         return actor
 
     def _load_snapshot(self, snapshot: PostSnapshot) -> None:
@@ -189,6 +198,13 @@ class PostState:
         if isinstance(event, NewsTold):
             self.told, self.news, self.found = self.version, News(), Found()
             return
+        if isinstance(event, FindingSaved):
+            self.finding, self.viewers_told = event.row, self.viewers.viewers
+            self.stirred = self.head > event.row.indexed_offset
+            return
+        self.stirred = self.stirred or self.stirs(event)
+        if isinstance(event, Stirred):
+            return
         self.version += 1
         match event:
             case CommentSaved(row, author):
@@ -207,6 +223,20 @@ class PostState:
                 self.post, self.author = row, author
             case _:
                 assert_never(event)
+
+    def stirs(self, event: Event) -> bool:
+        """Whether an event changes how the post is found."""
+        match event:
+            case CommentSaved(row):
+                return row.changed_offset > 0
+            case ReactionSaved(row):
+                return row.comment_id == 0
+            case PostSaved(row):
+                return row.published_ms is not None
+            case Stirred():
+                return True
+            case _:
+                return False
 
     def _place(self, row: CommentRow, *, counted: bool = False) -> None:
         """Put a comment into the tree; ``counted`` also into the counters, which a loaded state has already."""

@@ -2,6 +2,7 @@
 
 from functools import partial
 
+from actors import finding
 from actors.actor import Decision, ReactionSaved, Viewed
 from actors.poststate import APPLAUSE, PostState
 from protocol.commands import APPLAUSE_MAX, Applaud, Person, React
@@ -41,7 +42,7 @@ def applaud(state: PostState, command: Applaud, by: Person) -> Decision:
 
 def view(state: PostState, by: Person, now_ms: int) -> Decision:
     state.published(by)
-    return Decision(answer=Ack, viewed=Viewed(by.viewer, now_ms))
+    return Decision(answer=Ack, viewed=Viewed(by.viewer, now_ms), events=finding.watched(state))
 
 
 def _reaction(state: PostState, comment: int, kind: str, person: int, amount: int) -> ReactionRow:

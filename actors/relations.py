@@ -1,10 +1,14 @@
-"""How a person stands to those whom a decision is about: their side as it is stored, one's own as it will be."""
+"""How a person stands to those whom a decision is about: their side as it is stored, one's own as it will be.
+
+And so to posts: what bookmarks there are.
+"""
 
 from collections.abc import Iterable
 from typing import Any
 
 from msgspec.structs import replace
 
+from store.finding import Bookmarked
 from store.graph import Relation
 
 
@@ -37,6 +41,33 @@ class Relations:
     def not_ended(self, field: str, ids: Iterable[int]) -> list[int]:
         """Those of ``ids``, whose ``field`` is stored as true, that were not folded to false since."""
         return [id for id in ids if self._folded.get(id, {}).get(field, True)]
+
+    def clear(self) -> None:
+        """Everything is durable."""
+        self._stored.clear()
+        self._folded.clear()
+
+
+class Bookmarks:
+    """A cache of the same kind, of the posts that a decision is about."""
+
+    def __init__(self) -> None:
+        self._stored: dict[int, Bookmarked] = {}
+        self._folded: dict[int, bool] = {}
+
+    def provide(self, post: int, stored: Bookmarked) -> None:
+        self._stored[post] = stored
+
+    def published(self, post: int) -> bool:
+        """Whether a post that was provided can be read."""
+        return self._stored[post].published
+
+    def on(self, post: int) -> bool:
+        """Whether there is a bookmark on a post that was provided."""
+        return self._folded.get(post, self._stored[post].on)
+
+    def fold(self, post: int, *, on: bool) -> None:
+        self._folded[post] = on
 
     def clear(self) -> None:
         """Everything is durable."""

@@ -4,7 +4,7 @@ The decisions stand in modules of their own: about the account, its sessions, it
 whom it follows, blocks and mutes, and what it is told.
 """
 
-from actors import account, following, notifying, sessions, timelines
+from actors import account, bookmarks, following, notifying, sessions, timelines
 from actors.account import ERASE_CHUNK
 from actors.actor import Decision, Need, ReadHead, ReadUnread, RingAlarm, TracesNeeded
 from actors.jobs import EdgesClosed, TimelineTended
@@ -23,6 +23,7 @@ from protocol.accounts import (
 )
 from protocol.commands import Command, Person
 from protocol.errors import Refused
+from protocol.finding import Bookmark
 from protocol.graph import (
     Block,
     DropFollow,
@@ -49,7 +50,7 @@ class UserActor(UserState):
             case RingAlarm(name="erase"):
                 return TracesNeeded(ERASE_CHUNK)
             case _:
-                return following.needed(command) or notifying.needed(self, command)
+                return following.needed(command) or bookmarks.needed(command) or notifying.needed(self, command)
 
     def decide(self, command: Command, by: Person, now: float) -> Decision:
         now_ms = int(now * 1000)
@@ -91,6 +92,8 @@ class UserActor(UserState):
                 return following.remove_follower(self, command, by, now_ms)
             case ReadRelationships():
                 return following.relationships(self, command, by, now_ms)
+            case Bookmark():
+                return bookmarks.bookmark(self, command, by, now_ms)
             case FollowerGained():
                 return following.gained(self, command, now_ms)
             case FollowerLost():

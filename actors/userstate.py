@@ -15,6 +15,8 @@ from actors.actor import (
     AccountSaved,
     BlockEnded,
     BlockSaved,
+    BookmarkEnded,
+    BookmarkSaved,
     Event,
     FollowEnded,
     FollowersCounted,
@@ -37,9 +39,10 @@ from actors.news import Found
 from actors.notices import Groups, notification_changed
 from actors.numbers import UserNumbers
 from actors.policy import Policy
-from actors.relations import Relations
+from actors.relations import Bookmarks, Relations
 from protocol.errors import Refused
 from store.base import LoadedUser, WrittenComment
+from store.finding import Bookmarked
 from store.graph import Relation, Ties
 from store.notifications import Named
 from store.rows import AccountRow, Author, NotificationRow, PostViewsRow, SessionRow, UserStateRow
@@ -65,6 +68,9 @@ class UserState:
         self.ties_changed = 0
         self.habits = Habits()
         self.relations = Relations()
+        self.bookmarks = Bookmarks()
+        self.bookmarked: Sequence[int] = ()
+        """Posts on which the user had bookmarks, of those that were read."""
         self.writings: Sequence[tuple[int, int]] = ()
         self.ties = NO_TIES
         self.told_of: Sequence[int] = ()
@@ -133,6 +139,10 @@ class UserState:
                 self.relations.fold(row.muted, muting=True, muting_until_ms=row.until_ms)
             case MuteEnded(_, muted):
                 self.relations.fold(muted, muting=False, muting_until_ms=None)
+            case BookmarkSaved(row):
+                self.bookmarks.fold(row.post_id, on=True)
+            case BookmarkEnded(_, post_id):
+                self.bookmarks.fold(post_id, on=False)
             case FollowersCounted(followers):
                 self.followers = followers
             case HabitsChanged(habits):
@@ -174,8 +184,13 @@ class UserState:
     def provide_relations(self, relations: Sequence[Relation]) -> None:
         self.relations.provide(relations)
 
-    def provide_traces(self, writings: Sequence[tuple[int, int]], ties: Ties, told: Sequence[int]) -> None:
-        self.writings, self.ties, self.told_of = writings, ties, told
+    def provide_bookmark(self, post: int, stored: Bookmarked) -> None:
+        self.bookmarks.provide(post, stored)
+
+    def provide_traces(
+        self, writings: Sequence[tuple[int, int]], ties: Ties, told: Sequence[int], bookmarks: Sequence[int]
+    ) -> None:
+        self.writings, self.ties, self.told_of, self.bookmarked = writings, ties, told, bookmarks
 
     def provide_notices(self, groups: Sequence[NotificationRow], named: Named) -> None:
         self.groups.provide(groups)
@@ -231,7 +246,8 @@ class UserState:
 
     def trim(self) -> None:
         self.relations.clear()
-        self.writings, self.ties, self.told_of = (), NO_TIES, ()
+        self.bookmarks.clear()
+        self.writings, self.ties, self.told_of, self.bookmarked = (), NO_TIES, (), ()
         self.groups.clear()
         self.named = NOTHING_NAMED
         self.old_notices = (), None

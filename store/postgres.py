@@ -317,9 +317,9 @@ class PostgresStore:
         self.timelines: Timelines = PostgresTimelines(self._fetch)
         self.feeds: Feeds = PostgresFeeds(self._fetch)
         self.notifications: Notifications = PostgresNotifications(self._fetch)
+        self.finding: Finding = PostgresFinding(self._fetch)
         self.edges: Edges = PostgresEdges(self._long_transaction)
         """Beyond what ``Store`` promises: nobody who serves has a use for it."""
-        self.finding: Finding = PostgresFinding(self._fetch)
 
     async def close(self) -> None:
         """Close every connection once it is idle; by force after the time that one statement may take."""

@@ -3,25 +3,44 @@
 import asyncio
 from typing import Final, assert_never
 
-from actors.jobs import ChunkPushed, CloseEdges, EdgesClosed, Job, PushChunk, TendTimeline, TimelineTended
+from actors.jobs import (
+    INDEX_CHUNK,
+    ChunkPushed,
+    CloseEdges,
+    EdgesClosed,
+    IndexPost,
+    Job,
+    PostIndexed,
+    PushChunk,
+    TendTimeline,
+    TimelineTended,
+)
 from protocol.commands import Command
+from store.finding import Finding
 from store.timelines import ENTRIES_MAX, Timelines
 
 CHUNK: Final = 1_000
 """Followers that one statement pushes a post to, or has pull."""
 PUSHING_MAX: Final = 3
 TENDING_MAX: Final = 1
+INDEXING_MAX: Final = 1
 """Jobs of each kind that a worker does at once; together fewer than a store has connections."""
 
 
 class Jobs:
     """One a worker."""
 
-    def __init__(self, timelines: Timelines) -> None:
+    def __init__(self, timelines: Timelines, finding: Finding) -> None:
         self._timelines = timelines
+        self._finding = finding
         self._begun: set[tuple[str, type[Job]]] = set()
-        self._pushing = asyncio.Semaphore(PUSHING_MAX)
-        self._tending = asyncio.Semaphore(TENDING_MAX)
+        pushing, tending, indexing = map(asyncio.Semaphore, (PUSHING_MAX, TENDING_MAX, INDEXING_MAX))
+        self._turns: dict[type[Job], asyncio.Semaphore] = {
+            PushChunk: pushing,
+            CloseEdges: tending,
+            TendTimeline: tending,
+            IndexPost: indexing,
+        }
 
     async def do(self, key: str, job: Job) -> Command | None:
         """Do ``job``, in its turn; what the actor of ``key`` is to be told. Raises ``StoreUnavailable``.
@@ -33,7 +52,7 @@ class Jobs:
             return None
         self._begun.add(begun)
         try:
-            async with self._pushing if isinstance(job, PushChunk) else self._tending:
+            async with self._turns[type(job)]:
                 return await self._done(job)
         finally:
             self._begun.discard(begun)
@@ -48,5 +67,8 @@ class Jobs:
             case TendTimeline(reader, wishes):
                 tended = await self._timelines.tend(reader, wishes, entries_max=ENTRIES_MAX)
                 return TimelineTended(wishes=wishes, tended=tended)
+            case IndexPost(post, after):
+                through = await self._finding.index(post, after, limit=INDEX_CHUNK)
+                return PostIndexed(began=after, through=through)
             case _:
                 assert_never(job)

@@ -5,6 +5,7 @@ from typing import assert_never
 
 from actors.actor import (
     Actor,
+    BookmarkNeeded,
     CommentsNeeded,
     Need,
     NewsNeeded,
@@ -34,7 +35,11 @@ class Reading:
             case TracesNeeded(limit):
                 writings = await self._store.comments_of(number, after=(0, 0), limit=limit)
                 ties = await self._store.graph.ties(number, limit)
-                actor.provide_traces(writings, ties, await self._store.notifications.told_of(number, limit=limit))
+                told_of = await self._store.notifications.told_of(number, limit=limit)
+                bookmarks = await self._store.finding.bookmarks_of(number, limit)
+                actor.provide_traces(writings, ties, told_of, bookmarks)
+            case BookmarkNeeded(post):
+                actor.provide_bookmark(post, await self._store.finding.bookmarked(number, post))
             case NewsNeeded():
                 actor.provide_news(await self._news(number, need))
             case NoticesNeeded():

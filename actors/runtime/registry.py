@@ -85,7 +85,7 @@ class Registry:
         self._tell_author = tell_author
         self._report = report
         self._reading = Reading(store, env.clock)
-        self._jobs = Jobs(store.timelines)
+        self._jobs = Jobs(store.timelines, store.finding)
         self._backlog = Backlog()
         self._activations: dict[str, Activation] = {}
         self._tasks = Tasks()

@@ -7,6 +7,7 @@ import msgspec
 
 from actors.actor import (
     Actor,
+    BookmarkNeeded,
     CommentSaved,
     CommentsNeeded,
     Decision,
@@ -27,12 +28,15 @@ from actors.user import UserActor
 from protocol.commands import Command, Person
 from protocol.errors import DomainError
 from store.base import LoadedPost, WrittenComment
+from store.finding import Bookmarked
 from store.graph import Relation, Ties
 from store.notifications import Named, Title
 from store.rows import (
     Author,
     BlockRow,
+    BookmarkRow,
     CommentRow,
+    FindingRow,
     FollowRow,
     MuteRow,
     NotificationRow,
@@ -64,6 +68,8 @@ class Told:
         """(person, comment) of who was told about comments of the post."""
         self.told_of: list[int] = []
         """Who was told something that names the user."""
+        self.unpublished: set[int] = set()
+        """Posts that nobody can read."""
 
     def ask(self, command: Command, by: Person = BOB, now: float = NOW) -> Any:
         """Decide, apply and answer; a refusal is raised."""
@@ -111,7 +117,12 @@ class Told:
                 assert isinstance(self.actor, UserActor)
                 me = self.actor.account_id
                 writings = [(row.post_id, row.id) for row in self.comments() if row.author_id == me]
-                self.actor.provide_traces(writings[:limit], self.ties(me, limit), self.told_of)
+                bookmarks = [row.post_id for row in self.of(BookmarkRow)]
+                self.actor.provide_traces(writings[:limit], self.ties(me, limit), self.told_of, bookmarks[:limit])
+            case BookmarkNeeded(post):
+                assert isinstance(self.actor, UserActor)
+                on = (BookmarkRow, (self.actor.account_id, post)) in self.rows
+                self.actor.provide_bookmark(post, Bookmarked(on, published=post not in self.unpublished))
             case NewsNeeded() as need:
                 self.actor.provide_news(self.found(need))
             case NoticesNeeded() as need:
@@ -201,6 +212,7 @@ def reloaded(told: Told, snapshot: SnapshotRow | None) -> Told:
         post=posts[0] if posts else None,
         author=AUTHORS.get(posts[0].author_id or 0) if posts else None,
         state=actor.state_row() if posts else None,
+        finding=next(iter(told.of(FindingRow)), None),
         views=actor.views_row() if posts else None,
         comments=[
             msgspec.structs.replace(row, body="")

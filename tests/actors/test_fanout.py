@@ -36,7 +36,7 @@ def place(told: Told) -> int:
 def test_a_post_that_is_published_at_once_stands_at_its_id(published: Told) -> None:
     assert place(published) == POST
     assert published.of(FanoutRow) == [FanoutRow(post_id=POST, author_id=ANN.id, published_id=POST)]
-    assert published.alarms == {"fanout": NOW_MS}
+    assert published.alarms == {"fanout": NOW_MS, "finding": NOW_MS + 3_000}
     assert list(published.decision.messages) == [Message(user_key(ANN.id), PostPublished())]
 
 
@@ -64,7 +64,7 @@ def test_a_scheduled_post_stands_where_its_alarm_published_it() -> None:
 def test_what_has_no_author_and_what_embeds_a_page_is_pushed_to_nobody(by: Person, values: dict[str, Any]) -> None:
     told = Told(new_post())
     create(told, by, **values)
-    assert (told.of(FanoutRow), told.alarms, told.decision.messages) == ([], {}, ())
+    assert (told.of(FanoutRow), told.alarms, told.decision.messages) == ([], {"finding": NOW_MS + 3_000}, ())
     told.ask(DeletePost(post=ID), Person(id=9, handle="mod", name="Mod", role="moderator"))
     assert not told.decision.messages
 

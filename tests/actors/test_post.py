@@ -235,7 +235,7 @@ def test_a_scheduled_post_is_published_by_its_alarm() -> None:
     assert told.alarms == {"publish": NOW_MS + 60_000}
     told.ask(RingAlarm(name="publish"), now=NOW + 60)
 
-    assert told.alarms == {"publish": None, "fanout": NOW_MS + 60_000}
+    assert told.alarms == {"publish": None, "fanout": NOW_MS + 60_000, "finding": NOW_MS + 63_000}
     assert (post(told).state, post(told).published_at, post(told).publish_at) == (
         "published",
         "2026-02-02T02:41:00.000Z",
@@ -250,7 +250,7 @@ def test_a_time_that_is_over_publishes_now() -> None:
     told.ask(create(publish_at=NOW_MS), ANN)
 
     assert post(told).state == "published"
-    assert told.decisions[0].alarms == {"fanout": NOW_MS}
+    assert told.decisions[0].alarms == {"fanout": NOW_MS, "finding": NOW_MS + 3_000}
 
 
 def test_a_draft_is_published_now_or_later(draft: Told) -> None:
@@ -258,7 +258,7 @@ def test_a_draft_is_published_now_or_later(draft: Told) -> None:
     assert draft.alarms == {"publish": NOW_MS + 1_000}
     draft.ask(PublishPost(post=ID), ANN)
 
-    assert draft.alarms == {"publish": None, "fanout": NOW_MS}
+    assert draft.alarms == {"publish": None, "fanout": NOW_MS, "finding": NOW_MS + 3_000}
     assert post(draft).state == "published"
     assert draft.ask(PublishPost(post=ID, at=NOW_MS + 1_000), ANN).version == draft.actor.version
     assert not draft.decision.events

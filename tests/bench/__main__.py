@@ -1,5 +1,7 @@
 """``python -m tests.bench``: durable writes a second of one worker, beside aiohttp + asyncpg on the same Postgres.
 
+``python -m tests.bench timelines`` is another: see ``timelines.py``.
+
 The servers and Postgres share one core, the load generator has the other. Every phase runs once a round, in turn, and
 the median round counts. After each phase the rows in Postgres are compared with what was acknowledged: a run that
 misses one fails.
@@ -8,7 +10,6 @@ misses one fails.
 import argparse
 import asyncio
 import os
-import platform
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
@@ -21,17 +22,17 @@ from types import MappingProxyType
 from typing import Literal
 
 import asyncpg
-import psutil
 import uvloop
 from msgspec import Struct
 
 from store.embedded import EmbeddedPostgres
 from tests.bench.callers import Caller, HttpCaller, Tally, WebSocketCaller
+from tests.bench import timelines
 from tests.bench.load import Measured, Work, offer, saturate
+from tests.bench.results import machine, put_section
 from tests.processes import pinned, serving
 from tests.site import Site, host_token, running_site
 
-RESULTS = Path(__file__).parent / "RESULTS.md"
 SERVER_CORE, GENERATOR_CORE = 0, 1
 WRITERS = 64
 """Accounts that comment, each over a connection of its own."""
@@ -246,14 +247,10 @@ def report(lines: Sequence[Line], command: str, load: float) -> str:
         for line in lines
     ]
     newline = "\n"
-    machine = (
-        f"{_processor()}, {os.cpu_count()} cores, {psutil.virtual_memory().total / (1 << 30):.0f} GiB, "
-        f"Linux {platform.release()}, Python {platform.python_version()}, embedded Postgres with fsync on"
-    )
     return f"""\
 # Durable writes a second, one worker
 
-`{command}` on {datetime.now(UTC):%Y-%m-%d}: {machine}. Load average before: {load:.1f}.
+`{command}` on {datetime.now(UTC):%Y-%m-%d}: {machine()}. Load average before: {load:.1f}.
 
 | | acknowledged/s | × floor | p50 ms at half | p99 ms at half | per CPU second | servers' core | generator's core |
 | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |
@@ -266,13 +263,6 @@ of the median round at saturation; latency is that of the median round of an ope
 a request was due, on a new database. After each phase the rows in Postgres equal the acknowledgements. Where the
 servers' core is well below 100 % at saturation, other programs had the rest of it.
 """
-
-
-def _processor() -> str:
-    for line in Path("/proc/cpuinfo").read_text().splitlines():
-        if line.startswith("model name"):
-            return line.partition(": ")[2]
-    return platform.machine()
 
 
 def shortcomings(lines: Sequence[Line]) -> list[str]:
@@ -292,6 +282,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__.partition("\n")[0])
     parser.add_argument("--rounds", type=int, default=3, help="of which the median counts (default 3)")
     parser.add_argument("--seconds", type=float, default=5.0, help="of each phase (default 5)")
+    if sys.argv[1:2] == ["timelines"]:
+        return timelines.main(sys.argv[2:])
     options = parser.parse_args()
     if (os.cpu_count() or 1) < 2:
         print("the benchmark needs two cores: one for the servers, one for the generator", file=sys.stderr)
@@ -299,7 +291,7 @@ def main() -> int:
     load = os.getloadavg()[0]
     lines = uvloop.run(measure(options.rounds, options.seconds))
     text = report(lines, " ".join(["python -m tests.bench", *sys.argv[1:]]), load)
-    RESULTS.write_text(text)
+    put_section(text)
     print("\n" + text)
     for shortcoming in shortcomings(lines):
         print(shortcoming, file=sys.stderr)

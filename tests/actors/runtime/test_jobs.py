@@ -5,6 +5,7 @@ import asyncio
 from actors.jobs import ChunkPushed, Job, PushChunk, TendTimeline, TimelineTended
 from actors.runtime.jobs import PUSHING_MAX, TENDING_MAX, Jobs
 from protocol.commands import Command
+from store.memory import MemoryStore
 from store.timelines import Page, Tended, Wishes
 
 PUSH = PushChunk(author=1, place=7, after=0)
@@ -52,7 +53,7 @@ async def begin(jobs: Jobs, *of: tuple[str, Job]) -> list[asyncio.Task[Command |
 
 async def test_few_jobs_are_done_at_once_and_all_in_the_end() -> None:
     slow = SlowTimelines()
-    jobs = Jobs(slow)
+    jobs = Jobs(slow, MemoryStore(lambda: 0.0).finding)
     tasks = await begin(jobs, *((f"user:{n}", TEND) for n in range(20)), *((f"post:{n}", PUSH) for n in range(20)))
     slow.go.set()
     told = await asyncio.gather(*tasks)
@@ -63,7 +64,7 @@ async def test_few_jobs_are_done_at_once_and_all_in_the_end() -> None:
 
 async def test_an_alarm_that_rings_again_begins_no_second_job_of_its_kind() -> None:
     slow = SlowTimelines()
-    jobs = Jobs(slow)
+    jobs = Jobs(slow, MemoryStore(lambda: 0.0).finding)
     first, again, other = await begin(jobs, ("user:1", TEND), ("user:1", TEND), ("user:2", TEND))
     slow.go.set()
     assert await first is not None
@@ -74,7 +75,7 @@ async def test_an_alarm_that_rings_again_begins_no_second_job_of_its_kind() -> N
 
 async def test_a_job_that_was_given_up_may_be_begun_again() -> None:
     slow = SlowTimelines()
-    jobs = Jobs(slow)
+    jobs = Jobs(slow, MemoryStore(lambda: 0.0).finding)
     (given_up,) = await begin(jobs, ("post:1", PUSH))
     given_up.cancel()
     await asyncio.gather(given_up, return_exceptions=True)

@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 
+from actors.finding import FINDING_ALARM
 from actors.keys import post_key, user_key
 from actors.runtime.activation import MAILBOX_CAPACITY, Activation
 from protocol.accounts import CreateAccount, DeleteAccount, EditAccount, ReadAccount
@@ -30,7 +31,7 @@ async def test_a_scheduled_post_is_published_in_time(rig: Rig) -> None:
     await asyncio.sleep(1.5)
 
     assert (await rig.read_post(BOB, 8)).state == "published"
-    assert rig.store.rows(AlarmRow) == []
+    assert [alarm.name for alarm in rig.store.rows(AlarmRow)] == [FINDING_ALARM]
 
 
 async def test_a_scheduled_post_that_is_far_off_is_published_in_time(rig: Rig) -> None:
