@@ -30,6 +30,7 @@ from protocol.commands import (
     View,
 )
 from protocol.errors import Refused
+from protocol.finding import Bookmark
 from protocol.graph import Block, Follow, GraphCommand, Mute, RemoveFollower, Unblock, Unfollow, Unmute
 from protocol.notifications import EditPreferences, MarkRead, OwnCommand, ReadPreferences
 
@@ -74,6 +75,7 @@ RULES: Final[Mapping[type[Command], Rules]] = MappingProxyType(
         Mute: {**_ACCOUNT, "until": text.unix_ms},
         Unmute: _ACCOUNT,
         RemoveFollower: _ACCOUNT,
+        Bookmark: _POST,
         MarkRead: {"cursor": text.plain},
         ReadPreferences: {},
         EditPreferences: {},
@@ -114,7 +116,7 @@ CALLS: Final[Mapping[str, _Call]] = MappingProxyType({
         CreateComment, EditComment, DeleteComment, ApproveComment, React, Applaud, View, Typing,
         ReadPost, ReadComment, ReadComments, EditPost, PublishPost, DeletePost,
         Follow, Unfollow, Block, Unblock, Mute, Unmute, RemoveFollower,
-        MarkRead, ReadPreferences, EditPreferences,
+        MarkRead, ReadPreferences, EditPreferences, Bookmark,
     )
 })  # fmt: skip
 """The RPCs, by method."""

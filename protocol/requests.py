@@ -17,6 +17,7 @@ from protocol.accounts import AccountView
 from protocol.commands import POST_BODY_CHARS_MAX, TAGS_MAX, TITLE_CHARS_MAX, Id
 from protocol.decode import Rules
 from protocol.errors import Refused
+from protocol.finding import SEARCH_CHARS_MAX, Order, parse_mark
 from protocol.graph import RELATIONSHIPS_MAX, parse_place
 from protocol.views import View
 
@@ -117,8 +118,10 @@ class PublicProfile(View, frozen=True):
 class ListPosts(Query, frozen=True, kw_only=True):
     tag: Tag | None = None
     author: Annotated[str, Meta(max_length=64, description="A handle.")] | None = None
+    order: Order | None = None
+    """By the time of publication, or by heat; by default as they were made, newest first."""
     before: Id | None = None
-    """Posts older than this one."""
+    """Posts older than this one; with an order, the place in the ``Link`` of the page before."""
     limit: Annotated[int, Meta(ge=1, le=100)] = 20
     drafts: bool = False
     """Unpublished ones too; for their author and moderators."""
@@ -128,6 +131,23 @@ class ReadTimeline(Query, frozen=True, kw_only=True):
     before: Id | None = None
     """The ``next`` of the page before."""
     limit: Annotated[int, Meta(ge=1, le=100)] = 20
+
+
+class ListBookmarks(Query, frozen=True, kw_only=True):
+    before: Id | None = None
+    """The place in the ``Link`` of the page before."""
+    limit: Annotated[int, Meta(ge=1, le=100)] = 20
+
+
+class SearchQuery(Query, frozen=True, kw_only=True):
+    q: Annotated[str, Meta(min_length=1, max_length=SEARCH_CHARS_MAX)]
+    """Words that all are to be there; "in quotes" one after the other; or between alternatives; -without."""
+    kind: Literal["posts", "comments", "all"] = "all"
+    tag: Tag | None = None
+    """Of the post."""
+    after: Annotated[str, Meta(max_length=64)] | None = None
+    """The mark in the ``Link`` of the page before."""
+    limit: Annotated[int, Meta(ge=1, le=50)] = 20
 
 
 class NewPost(Body, frozen=True, kw_only=True):
@@ -289,6 +309,17 @@ def _address_or_none(value: str) -> str:
     return text.web_address(value) if value else value
 
 
+def _words(value: str) -> str:
+    line = text.one_line(value)
+    if not text.visible(line):
+        raise Refused("invalid", "must not be empty")
+    return line
+
+
+def _mark(value: str) -> str:
+    return str(parse_mark(value))
+
+
 def _place(value: str) -> str:
     return str(parse_place(value))
 
@@ -334,6 +365,9 @@ RULES: Final[Mapping[type[Body | Query], Rules]] = MappingProxyType(
         ListNotifications: {"before": text.decimal_id},
         ReadUpTo: {"cursor": text.plain},
         ListPosts: {"tag": text.plain, "author": text.plain, "before": text.decimal_id},
+        ListBookmarks: {"before": text.decimal_id},
+        ReadTimeline: {"before": text.decimal_id},
+        SearchQuery: {"q": _words, "tag": text.plain, "after": _mark},
         ListComments: {"parent": text.decimal_id, "after": _page_mark},
     }
 )

@@ -11,6 +11,7 @@ from msgspec import Struct
 from protocol import requests, views
 from protocol.accounts import AccountView
 from protocol.cluster import ClusterView
+from protocol.finding import SearchHit
 from protocol.graph import ListedPerson, Relationship, SuggestedPerson
 from protocol.notifications import NotificationPage, Preferences, UnreadChanged
 from protocol.timelines import TimelinePage
@@ -136,7 +137,7 @@ _ACCOUNTS = (
 _POSTS = (
     Endpoint(
         method="GET", path="/v1/posts", name="list_posts", subject="Posts",
-        summary="Published posts, newest first.",
+        summary="Published posts, newest first, or the hottest.",
         query=requests.ListPosts, answer=list[views.PostView], headers=("Link",), errors=("permission_denied",),
     ),
     Endpoint(
@@ -348,6 +349,29 @@ _TIMELINES = (
     ),
 )
 
+_FINDING = (
+    Endpoint(
+        method="PUT", path="/v1/posts/{id}/bookmark", name="set_bookmark", subject="Finding",
+        summary="Set a bookmark on a post.",
+        who="writer", answer=views.Ack, errors=(*_NO_POST, "account_not_found"),
+    ),
+    Endpoint(
+        method="DELETE", path="/v1/posts/{id}/bookmark", name="remove_bookmark", subject="Finding",
+        summary="Take one's bookmark on a post away.",
+        who="writer", answer=views.Ack, errors=(*_NO_POST, "account_not_found"),
+    ),
+    Endpoint(
+        method="GET", path="/v1/bookmarks", name="list_bookmarks", subject="Finding",
+        summary="The posts that one has bookmarked, the last first; deleted ones are left out.",
+        who="writer", query=requests.ListBookmarks, answer=list[views.PostView], headers=("Link",),
+    ),
+    Endpoint(
+        method="GET", path="/v1/search", name="search", subject="Finding",
+        summary="Posts and comments by their words, the best first; what is new is found some seconds later.",
+        query=requests.SearchQuery, answer=list[SearchHit], headers=("Link",),
+    ),
+)
+
 _NOTIFICATIONS = (
     Endpoint(
         method="GET", path="/v1/notifications", name="list_notifications", subject="Notifications",
@@ -403,6 +427,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     *_REACTIONS,
     *_GRAPH,
     *_TIMELINES,
+    *_FINDING,
     *_NOTIFICATIONS,
     *_OPERATIONS,
 )

@@ -11,11 +11,13 @@ from actors.actor import SYSTEM
 from actors.encoding import Encoder
 from actors.keys import slot_of, user_key
 from actors.policy import Policy
+from actors.poststate import APPLAUSE
 from actors.runtime.activation import Delivery, Envelope, Reply
 from actors.runtime.alarms import Alarms
 from actors.runtime.committer import Committer
 from actors.runtime.directory import Directory
 from actors.runtime.env import Env, Ids
+from actors.runtime.finding import Finding
 from actors.runtime.gateways import Gateways
 from actors.runtime.histories import PostHistory, UserHistory
 from actors.runtime.hub import Hub
@@ -170,6 +172,10 @@ class Node:
         self.timeline = timelines.timeline
         self.posts_of = timelines.posts_of
         self.suggestions = people.suggestions
+        finding = Finding(store.finding, kinds=(*policy.reaction_kinds, APPLAUSE), show=timelines.show)
+        self.listed = finding.listed
+        self.bookmarks = finding.bookmarks
+        self.search = finding.search
         self.posts = directory.posts
         self.notifications = Told(store.notifications, epoch=self._stream_epoch).page
 

@@ -87,6 +87,14 @@ class Timelines:
 
     async def _shown(self, page: Page, reader: int, limit: int) -> PostPage:
         listed = page.listed[:limit]
+        return PostPage(
+            posts=await self.show(listed, reader),
+            next=listed[-1].place if len(page.listed) > limit else None,
+            cursor=str(Cursor(self._epoch(f"feed:{reader}"), page.horizon)),
+        )
+
+    async def show(self, listed: Sequence[Listed], reader: int) -> Raw:
+        """The JSON of a list of posts, as they are shown to ``reader``."""
         watched = [self._watchers(post_key(each.post_id)) for each in listed]
         keys = [(each[1:-1], watchers) for each, watchers in zip(listed, watched, strict=True)]
         shown = [self._encoder.kept_post(key) for key in keys]
@@ -96,11 +104,7 @@ class Timelines:
             shown = [post or rendered.get(each.post_id) for each, post in zip(listed, shown, strict=True)]
         # What was deleted since the page was read is not there.
         posts = [self._with_own(post, each, reader) for each, post in zip(listed, shown, strict=True) if post]
-        return PostPage(
-            posts=Raw(b"[" + b",".join(posts) + b"]"),
-            next=listed[-1].place if len(page.listed) > limit else None,
-            cursor=str(Cursor(self._epoch(f"feed:{reader}"), page.horizon)),
-        )
+        return Raw(b"[" + b",".join(posts) + b"]")
 
     async def _render(self, missing: Mapping[int, object]) -> dict[int, bytes]:
         """The JSON of posts that is not in memory: post → key of what is to be kept."""

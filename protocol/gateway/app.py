@@ -13,6 +13,7 @@ from protocol.gateway.backend import Backend
 from protocol.gateway.cluster import Cluster
 from protocol.gateway.comments import Comments
 from protocol.gateway.embedding import Embedding
+from protocol.gateway.finding import Finding
 from protocol.gateway.graph import Graph
 from protocol.gateway.hosts import HostUsers, Keys, PublishedKeys, SharedSecret, jwks_fetcher
 from protocol.gateway.http import Handler, Server, answer
@@ -102,6 +103,7 @@ def make_app(
             **Reactions().handlers(),
             **Graph(backend).handlers(),
             **Timelines(backend).handlers(),
+            **Finding(backend).handlers(),
             **Notifications(backend).handlers(),
             **Cluster(backend, registry, lambda: len(sockets.connections)).handlers(),
         },

@@ -8,6 +8,7 @@ from protocol.commands import Command, Person
 from protocol.cursor import Cursor
 from protocol.delivery import Attached, Changed, Presence, Sink
 from protocol.errors import DomainError
+from protocol.finding import ListedPosts, Mark, Order, SearchPage, SearchQuestion
 from protocol.graph import PeopleList, PeoplePage, Place, SuggestedPerson
 from protocol.notifications import NotificationsListed
 from protocol.timelines import PostPage
@@ -119,6 +120,20 @@ class Backend(Protocol):
 
     async def posts_of(self, author: int, *, reader: int, before: int | None, limit: int) -> PostPage:
         """The newest posts of an author below the place ``before``, as ``reader`` (0: nobody) may see them."""
+        ...
+
+    async def listed(
+        self, order: Order, *, reader: int, tag: str | None, before: int | None, limit: int
+    ) -> ListedPosts:
+        """Published posts below the place ``before`` in an order, as ``reader`` (0: nobody) may see them."""
+        ...
+
+    async def bookmarks(self, reader: int, *, before: int | None, limit: int) -> ListedPosts:
+        """What the reader has bookmarked, the last first, below the place ``before``."""
+        ...
+
+    async def search(self, question: SearchQuestion, *, reader: int, after: Mark | None, limit: int) -> SearchPage:
+        """What matches and ``reader`` (0: nobody) may see, the best first, beyond ``after``."""
         ...
 
     async def notifications(self, of: int, *, before: int | None, limit: int) -> NotificationsListed:

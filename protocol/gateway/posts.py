@@ -20,7 +20,9 @@ from protocol.commands import (
 from protocol.cursor import Cursor, parse_cursor
 from protocol.delivery import Published
 from protocol.errors import DomainError, Refused
+from protocol.finding import Order
 from protocol.gateway.backend import Backend
+from protocol.gateway.finding import posts as list_of_posts
 from protocol.gateway.http import Call, Handler, answer, next_link, no_content, tagged
 from protocol.gateway.names import claim, claim_first
 from protocol.gateway.origins import Origins, host_of
@@ -53,6 +55,8 @@ class Posts:
 
     async def list(self, call: Call) -> web.Response:
         query: requests.ListPosts = call.query
+        if query.order is not None:
+            return await self._ordered(call, query, query.order)
         author_id = None
         if query.author is not None:
             author_id = await self._backend.resolve("handle", query.author.lower())
@@ -69,6 +73,18 @@ class Posts:
         )
         page = posts[: query.limit]
         return answer(page, headers=next_link(call.request, before=page[-1].id) if len(posts) > len(page) else None)
+
+    async def _ordered(self, call: Call, query: requests.ListPosts, order: Order) -> web.Response:
+        if query.author is not None or query.drafts:
+            raise Refused("invalid", "order: not with author or drafts")
+        page = await self._backend.listed(
+            order,
+            reader=call.by.id,
+            tag=None if query.tag is None else query.tag.lower(),
+            before=None if query.before is None else int(query.before),
+            limit=query.limit,
+        )
+        return list_of_posts(call, page)
 
     async def read(self, call: Call) -> web.Response:
         return _shown(call, await call.ask_post(ReadPost(post=call.post)))

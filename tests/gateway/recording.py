@@ -12,6 +12,7 @@ from protocol.commands import Command, CreateComment, Person
 from protocol.cursor import Cursor
 from protocol.delivery import Attached, Changed, Presence, Present, Published, Sink
 from protocol.errors import DomainError, Refused, Unavailable
+from protocol.finding import ListedPosts, Order, SearchPage, SearchQuestion
 from protocol.gateway.backend import Answer
 from protocol.gateway.identity import Identity, Visitor
 from protocol.graph import PeopleList, PeoplePage, Place, SuggestedPerson
@@ -221,6 +222,15 @@ class RecordingBackend:
 
     async def posts_of(self, author: int, *, reader: int, before: int | None, limit: int) -> PostPage:
         return PostPage(Raw(b"[]"), None, "e1-1")
+
+    async def listed(self, order: Order, **_: Any) -> ListedPosts:
+        return ListedPosts(Raw(b"[]"), None)
+
+    async def bookmarks(self, reader: int, **_: Any) -> ListedPosts:
+        return ListedPosts(Raw(b"[]"), None)
+
+    async def search(self, question: SearchQuestion, **_: Any) -> SearchPage:
+        return SearchPage([], None)
 
     async def notifications(self, of: int, *, before: int | None, limit: int) -> NotificationsListed:
         return NotificationsListed(NOTHING_TOLD, None)
