@@ -23,6 +23,17 @@ def user_key(account_id: int | str) -> str:
     return f"user:{account_id}"
 
 
+def feed_key(reader: int | str) -> str:
+    """Of a live feed, which no actor has."""
+    return f"feed:{reader}"
+
+
+def reader_of(key: str) -> int | None:
+    """Whose live feed ``key`` is; None if it is that of an actor."""
+    kind, _, reader = key.partition(":")
+    return int(reader) if kind == "feed" else None
+
+
 def parse_key(key: str) -> tuple[str, int]:
     """The kind and number in ``key``. Raises ``Refused("not_found")`` if no actor can have it."""
     kind, _, number = key.partition(":")

@@ -6,8 +6,8 @@ from typing import Final
 from protocol.errors import Refused
 from protocol.text import decimal_id
 
-_KINDS: Final = MappingProxyType({"post": "post", "notifications": "user"})
-"""The kind of channel → the kind of actor that owns its stream."""
+_KINDS: Final = MappingProxyType({"post": "post", "notifications": "user", "feed": "feed"})
+"""The kind of channel → the kind of actor that owns its stream; a feed has none."""
 _CHANNELS: Final = MappingProxyType({actor: channel for channel, actor in _KINDS.items()})
 
 

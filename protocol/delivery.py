@@ -21,6 +21,9 @@ class Published(NamedTuple):
 class Form(Protocol):
     """A way to put publications on a wire. One object per form, shared by all connections: the hub groups by it."""
 
+    names_stream: bool
+    """Whether the bytes say whose stream it is; else they are the same for all streams of an epoch."""
+
     def encode(self, key: str, epoch: str, items: Sequence[Published]) -> bytes:
         """One write's bytes (frame header and all) that carry ``items`` of the stream of ``key`` in order."""
         ...
@@ -105,4 +108,4 @@ class Attached(NamedTuple):
     first: Sequence[Published]
     """The first page of what was missed; later pages follow as ordinary publications after ``start``."""
     counters: bytes
-    """JSON of a ``CountersChanged``: the numbers as of now."""
+    """JSON of what the stream shows besides, as of now: ``Latest``; of a feed, ``FeedOpened``."""

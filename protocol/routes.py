@@ -411,6 +411,12 @@ STREAMS: tuple[Endpoint, ...] = (
         query=requests.StreamEvents, answer=str, media_type="text/event-stream", errors=_NO_POST,
     ),
     Endpoint(
+        method="GET", path="/v1/feed/events", name="stream_feed", subject="Live",
+        summary="Posts of those whom one follows, and one's own, as they are published, edited or deleted, as "
+        "Server-Sent Events, by the same rules. A post may come more than once.",
+        who="writer", query=requests.StreamEvents, answer=str, media_type="text/event-stream",
+    ),
+    Endpoint(
         method="GET", path="/v1/notifications/events", name="stream_notifications", subject="Live",
         summary="What one is told as it happens, as Server-Sent Events, by the same rules.",
         who="writer", query=requests.StreamEvents, answer=str, media_type="text/event-stream",

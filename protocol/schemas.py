@@ -22,6 +22,7 @@ PUBLICATIONS: Final = (
     views.PostChanged,
     views.CountersChanged,
     views.TypingChanged,
+    timelines.FeedOpened,
     NotificationChanged,
     UnreadChanged,
 )

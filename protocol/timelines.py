@@ -25,6 +25,15 @@ class TimelinePage(View, frozen=True):
     """Where the feed stands: go on live from here and nothing is lost between the page and live."""
 
 
+class FeedOpened(View, frozen=True, tag="feed", tag_field="type"):
+    """On ``feed:<id>``, when it is opened: where it goes on from. Then posts come, as on their own streams.
+
+    A post may come more than once; keep the one with the highest ``version``.
+    """
+
+    cursor: str
+
+
 class PostPublished(Command, frozen=True, kw_only=True):
     """Between actors: you have published a post."""
 

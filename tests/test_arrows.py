@@ -20,7 +20,15 @@ class Part(NamedTuple):
 
 
 # The first part that a module belongs to is the one that counts.
-ASKED = ("store.base", "store.finding", "store.graph", "store.notifications", "store.rows", "store.timelines")
+ASKED = (
+    "store.base",
+    "store.feeds",
+    "store.finding",
+    "store.graph",
+    "store.notifications",
+    "store.rows",
+    "store.timelines",
+)
 """What the store is asked, without what answers."""
 
 PARTS = (

@@ -13,13 +13,14 @@ from collections.abc import Callable, Sequence
 import msgspec
 
 from actors.actor import Numbers
+from actors.runtime.draining import BEHIND_BYTES, drained
 from actors.runtime.env import Env
 from actors.runtime.metrics import Metrics
 from actors.runtime.past import PAGE_ROWS, Past
 from actors.runtime.stream import Round, Stream, StreamSubscription
 from actors.runtime.tasks import Tasks
 from protocol.delivery import Published, Sink
-from protocol.errors import SLOW, DomainError
+from protocol.errors import DomainError
 from protocol.notifications import Latest
 from protocol.views import TypingChanged
 from store.base import StoreUnavailable
@@ -34,12 +35,6 @@ WATCHERS_TICK_S = 1.0
 """Counters are sent at most so often: after a write, and when only watchers or views have changed."""
 YIELD_EVERY = 256
 """Sockets written to before others get their turn."""
-BEHIND_BYTES = 256 << 10
-"""A socket that holds more than this unsent is not written to until it has drained."""
-DRAINED_BYTES = 16 << 10
-DRAIN_POLL_S = 0.05
-SLOW_AFTER_S = 20.0
-"""A socket that takes nothing for so long is closed."""
 RECOVER_RETRY_S = 0.5
 TYPING_S = 6.0
 TYPING_MAX = 50
@@ -246,21 +241,8 @@ class Hub:
             self._tasks.spawn(self._catch_up(subscription), f"catch up {subscription.stream.key}")
 
     async def _catch_up(self, subscription: StreamSubscription) -> None:
-        sink, stream, began_at = subscription.sink, subscription.stream, subscription.position
-        buffered, moved_at = sink.buffered_bytes(), self._env.monotonic()
-        while subscription.open:
-            if sink.buffered_bytes() > DRAINED_BYTES:
-                now = self._env.monotonic()
-                if sink.buffered_bytes() < buffered:
-                    moved_at = now
-                elif now - moved_at > SLOW_AFTER_S:
-                    self._metrics.slow.inc()
-                    sink.close(*SLOW)
-                    return
-                buffered = sink.buffered_bytes()
-                await asyncio.sleep(DRAIN_POLL_S)
-                continue
-            buffered, moved_at = 0, self._env.monotonic()
+        stream, began_at = subscription.stream, subscription.position
+        while await drained(subscription, self._env, self._metrics):
             items = stream.after(subscription.position)
             if items == []:
                 subscription.live = True

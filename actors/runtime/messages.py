@@ -19,6 +19,7 @@ from protocol import accounts, commands, graph, notifications, timelines
 from protocol.commands import Command, Person
 from protocol.delivery import Published
 from protocol.errors import ERRORS, DomainError, Overloaded, Refused, Unavailable
+from store.feeds import Saved
 
 VERSION = 1
 """Of these messages; what has another is passed over."""
@@ -144,6 +145,21 @@ class Relayed(Message, frozen=True):
     items: list[Published]
 
 
+# -- feeds ------------------------------------------------------------------------------------------------------------
+
+
+class PostHint(Message, frozen=True):
+    """A post was published, edited or deleted. It may be lost: sweeps find the post, too."""
+
+    saved: Saved
+
+
+class TiesHint(Message, frozen=True):
+    """Somebody began or ended to follow, block or mute."""
+
+    reader: int
+
+
 # -- among gateways ---------------------------------------------------------------------------------------------------
 
 
@@ -176,7 +192,8 @@ class Contribution(Message, frozen=True):
 
 Any_ = (
     Request | Answered | NotAnswered | NotMine | Claimed | Look | Released | Leaving
-    | Watch | Unwatch | Watched | NotWatched | Relayed | AuthorChanged | Told | Question | Contribution
+    | Watch | Unwatch | Watched | NotWatched | Relayed | PostHint | TiesHint
+    | AuthorChanged | Told | Question | Contribution
 )  # fmt: skip
 
 _encoder = msgspec.msgpack.Encoder()

@@ -50,6 +50,13 @@ class Metrics:
         )
         self.lagging = Counter("plaudit_lagging_total", "Subscribers that fell behind.", registry=registry)
         self.slow = Counter("plaudit_slow_consumers_total", "Connections closed for being slow.", registry=registry)
+        self.feeds = Gauge("plaudit_feeds", "Live feeds with subscribers.", registry=registry)
+        self.feed_found = Counter(
+            "plaudit_feed_found_total", "Posts that a sweep delivered to feeds, and no hint.", registry=registry
+        )
+        self.feed_lag_s = Gauge(
+            "plaudit_feed_sweep_seconds", "From the sweep before the last to the last one.", registry=registry
+        )
         self.alarms = Counter("plaudit_alarms_total", "Alarms rung.", registry=registry)
         self.messages = Counter("plaudit_messages_total", "Durable messages delivered.", registry=registry)
         self._add_cluster(registry)

@@ -9,14 +9,15 @@ from typing import Any, Literal
 
 from actors.actor import SYSTEM
 from actors.encoding import Encoder
-from actors.keys import slot_of, user_key
+from actors.keys import reader_of, slot_of, user_key
 from actors.policy import Policy
 from actors.poststate import APPLAUSE
 from actors.runtime.activation import Delivery, Envelope, Reply
 from actors.runtime.alarms import Alarms
 from actors.runtime.committer import Committer
-from actors.runtime.directory import Directory
+from actors.runtime.directory import Directory, summary_view
 from actors.runtime.env import Env, Ids
+from actors.runtime.feeds import Feeds
 from actors.runtime.finding import Finding
 from actors.runtime.gateways import Gateways
 from actors.runtime.histories import PostHistory, UserHistory
@@ -38,8 +39,9 @@ from actors.runtime.timelines import Timelines
 from actors.runtime.told import Told
 from protocol.cluster import Worker
 from protocol.commands import Command, Person, Typing
-from protocol.delivery import Presence
-from protocol.errors import DomainError, Unavailable
+from protocol.cursor import Cursor
+from protocol.delivery import Attached, Changed, Presence, Sink
+from protocol.errors import DomainError, Refused, Unavailable
 from protocol.timelines import NoteReads
 from store.base import Store, StoreUnavailable
 from store.bus import Bus
@@ -95,6 +97,15 @@ class Node:
             }
         )
         self._hub = Hub(env, metrics, past, relayed_changed=self._relayed_changed)
+        self._feeds = Feeds(
+            store,
+            env,
+            metrics,
+            encoder,
+            peers,
+            epoch=self._stream_epoch("feed"),
+            show=partial(summary_view, encoder, epoch=self._stream_epoch, watchers=self._hub.watchers),
+        )
         self._registry = Registry(
             store,
             env,
@@ -108,6 +119,7 @@ class Node:
             alarm_set=self._alarms.note,
             messages_sent=self._outbox.add,
             tell_author=self._tell_author,
+            saved=self._feeds.saved,
             report=self._tell_actor,
         )
         self._relays = Relays(
@@ -120,7 +132,7 @@ class Node:
             find=self._registry.find,
             epoch=self._stream_epoch,
         )
-        self._streams = streams = Streams(
+        self._streams = Streams(
             self._hub,
             past,
             metrics,
@@ -141,8 +153,6 @@ class Node:
         gateways.on_asked(PRESENCE, self._present_here)
         directory = Directory(store, encoder, Ids(env), epoch=self._stream_epoch, watchers=self._hub.watchers)
         # The rest of the gateway's interface: the node is only where it is found.
-        self.attach = streams.attach
-        self.changes = streams.changes
         self.tell = gateways.tell
         self.gather = gateways.gather
         self.on_told = gateways.on_told
@@ -205,6 +215,7 @@ class Node:
                 self._alarms.start()
                 self._registry.start()
                 self._relays.start()
+                self._feeds.start()
                 yield self
             finally:
                 await self._stop()
@@ -224,6 +235,7 @@ class Node:
         self._outbox.forget(self._ownership.slots)
         await self._alarms.stop()
         await self._relays.stop()
+        await self._feeds.stop()
         await self._hub.stop()
         await self._past.stop()
         self._registry.close()
@@ -276,8 +288,20 @@ class Node:
         self.submit(key, command, by, op, partial(resolve, future))
         return await future
 
+    async def attach(self, key: str, sink: Sink, since: Cursor | None) -> Attached:
+        """See ``Backend.attach``."""
+        attach = self._streams.attach if reader_of(key) is None else self._feeds.attach
+        return await attach(key, sink, since)
+
+    async def changes(self, key: str, since: Cursor | None, limit: int) -> Changed:
+        """See ``Backend.changes``."""
+        changes = self._streams.changes if reader_of(key) is None else self._feeds.changes
+        return await changes(key, since, limit)
+
     async def presence(self, key: str) -> Presence:
         """See ``Backend.presence``."""
+        if reader_of(key) is not None:
+            raise Refused("not_available", "nobody else is there")
         return together(await self.gather(PRESENCE, key.encode()))
 
     # -- inside

@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from actors.actor import AccountSaved, Actor, Fetch, Need, RingAlarm
+from actors.actor import AccountSaved, Actor, Event, Fetch, Need, RingAlarm
 from actors.encoding import Encoder
 from actors.jobs import Job
 from actors.keys import parse_key, post_key, slot_of, user_key
@@ -69,6 +69,7 @@ class Registry:
         alarm_set: Callable[[AlarmRow], None],
         messages_sent: Callable[[Sequence[OutboxRow]], None],
         tell_author: Callable[[int, Author | None], None],
+        saved: Callable[[str, Event], None],
         report: Callable[[str, Command], None],
     ) -> None:
         self._store = store
@@ -83,6 +84,7 @@ class Registry:
         self._alarm_set = alarm_set
         self._messages_sent = messages_sent
         self._tell_author = tell_author
+        self._saved = saved
         self._report = report
         self._reading = Reading(store, env.clock)
         self._jobs = Jobs(store.timelines, store.finding)
@@ -237,6 +239,7 @@ class Registry:
         for publication in outcome.publications:
             self._hub.publish(activation.key, publication.offset, publication.encode)
         for event in outcome.events:
+            self._saved(activation.key, event)
             if isinstance(event, AccountSaved):
                 row = event.row
                 author = Author(row.id, row.handle, row.name, row.url) if row.state == "active" else None

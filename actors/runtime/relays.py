@@ -61,6 +61,8 @@ class Followed:
 class RelayForm:
     """Publications as one message for another worker."""
 
+    names_stream = True
+
     def __init__(self, encode: Callable[[Relayed], bytes]) -> None:
         self._encode = encode
 

@@ -90,7 +90,7 @@ class Timelines:
         return PostPage(
             posts=await self.show(listed, reader),
             next=listed[-1].place if len(page.listed) > limit else None,
-            cursor=str(Cursor(self._epoch(f"feed:{reader}"), page.horizon)),
+            cursor=str(Cursor(self._epoch("feed"), page.horizon)),
         )
 
     async def show(self, listed: Sequence[Listed], reader: int) -> Raw:

@@ -112,6 +112,7 @@ def make_app(
     events = SseEndpoint(sockets)
     app.router.add_get("/connection/websocket", WebSocketEndpoint(sockets).handle)
     app.router.add_get("/v1/posts/{id}/events", events.of_post)
+    app.router.add_get("/v1/feed/events", events.of_feed)
     app.router.add_get("/v1/notifications/events", events.of_notifications)
     _add_probes(app, backend, sockets, Scrape(backend, registry, timer))
     site = site or Site()

@@ -41,7 +41,10 @@ class Backend(Protocol):
         ...
 
     async def attach(self, key: str, sink: Sink, since: Cursor | None) -> Attached:
-        """Subscribe ``sink`` to the stream of ``key``, from ``since`` or from now. Raises ``DomainError``."""
+        """Subscribe ``sink`` to the stream of ``key``, from ``since`` or from now. Raises ``DomainError``.
+
+        ``feed:<id>`` is the live feed of that account, which no actor has, and its own only.
+        """
         ...
 
     async def changes(self, key: str, since: Cursor | None, limit: int) -> Changed:

@@ -1,4 +1,4 @@
-"""Event streams, of posts and of notifications: the same streams as the WebSocket's, by the same cursors.
+"""Event streams, of posts, of feeds and of notifications: the same streams as the WebSocket's, by the same cursors.
 
 Every event of the stream has its cursor as ``id``, so that a browser resumes by itself; counters and typing have none
 and leave the last one as it is. ``event: reset`` says that a cursor cannot be resumed and the client must reload; its
@@ -35,6 +35,8 @@ RESET: Final = "reset"
 class SseForm:
     """Publications as events; in chunks for HTTP/1.1, bare for the HTTP/1.0 that some proxies speak."""
 
+    names_stream = False
+
     def __init__(self, *, chunked: bool) -> None:
         self._chunked = chunked
 
@@ -61,7 +63,7 @@ class _Handshake(EventSourceResponse):
 
 
 class SseEndpoint:
-    """Serves ``GET /v1/posts/{id}/events`` and ``GET /v1/notifications/events``."""
+    """Serves ``GET /v1/posts/{id}/events``, ``GET /v1/feed/events`` and ``GET /v1/notifications/events``."""
 
     def __init__(self, sockets: Sockets) -> None:
         self._sockets = sockets
@@ -74,7 +76,11 @@ class SseEndpoint:
 
     async def of_notifications(self, request: web.Request) -> web.StreamResponse:
         """See ``_serve``; for who is signed in."""
-        return await self._serve(request, _own_key)
+        return await self._serve(request, lambda identity: f"user:{_own(identity)}")
+
+    async def of_feed(self, request: web.Request) -> web.StreamResponse:
+        """See ``_serve``; for who is signed in."""
+        return await self._serve(request, lambda identity: f"feed:{_own(identity)}")
 
     async def _serve(self, request: web.Request, key_of: Callable[[Identity], str]) -> web.StreamResponse:
         """One event stream, until either side ends it.
@@ -116,10 +122,11 @@ class SseEndpoint:
             return await authenticator.authenticate(None, visitor)
 
 
-def _own_key(identity: Identity) -> str:
+def _own(identity: Identity) -> int:
+    """The account of who is signed in."""
     if not identity.person.id:
         raise Refused("unauthorized", "sign in, and show another ticket")
-    return f"user:{identity.person.id}"
+    return identity.person.id
 
 
 def _post_key(request: web.Request) -> str:

@@ -41,6 +41,8 @@ _PING_FRAME: Final = text_frame(PING)
 class WebSocketForm:
     """Publications as pushes, joined into text frames."""
 
+    names_stream = True
+
     def encode(self, key: str, epoch: str, items: Sequence[Published]) -> bytes:
         channel = channel_of(key)
         return text_frames([encode_push(channel, item) for item in items])

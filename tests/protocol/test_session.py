@@ -223,7 +223,7 @@ def test_who_wants_no_gap_is_refused_a_subscription_that_has_one() -> None:
 
 @pytest.mark.parametrize(
     "channel",
-    ["", "post", "post:", "post:0", "post:01", "post:1\n", "post: 1", "post:9223372036854775808", "feed:1", "x"],
+    ["", "post", "post:", "post:0", "post:01", "post:1\n", "post: 1", "post:9223372036854775808", "feeds:1", "x"],
 )
 def test_a_channel_that_cannot_be_is_unknown(channel: str) -> None:
     [reply] = hear(opened(), {"id": 2, "subscribe": {"channel": channel}})

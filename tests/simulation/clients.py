@@ -12,7 +12,7 @@ from typing import Any, Protocol
 import msgspec
 from msgspec import Raw, Struct
 
-from actors.runtime.hub import SLOW_AFTER_S
+from actors.runtime.draining import SLOW_AFTER_S
 from protocol.commands import Person
 from protocol.cursor import parse_cursor
 from protocol.errors import ERRORS

@@ -31,6 +31,8 @@ LIMITS = conversation.Limits(ping_interval_s=3_600.0)
 class PushForm:
     """Publications as pushes, one a line."""
 
+    names_stream = True
+
     def encode(self, key: str, epoch: str, items: Sequence[Published]) -> bytes:
         return b"\n".join(encode_push(channel_of(key), item) for item in items)
 

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from actors.runtime.hub import BEHIND_BYTES
+from actors.runtime.draining import BEHIND_BYTES
 from protocol.commands import Person
 from protocol.delivery import Attached, Form, Published
 from tests.actors.runtime.rig import BOB
@@ -19,6 +19,8 @@ class Frame(NamedTuple):
 
 class PlainForm:
     """Publications as JSON; counts what it encoded."""
+
+    names_stream = True
 
     def __init__(self) -> None:
         self.encoded = 0

@@ -6,14 +6,8 @@ from random import Random
 import msgspec
 import pytest
 
-from actors.runtime.hub import (
-    COUNTERS_TICK_S,
-    DRAIN_POLL_S,
-    SLOW_AFTER_S,
-    TYPING_S,
-    WATCHERS_TICK_S,
-    YIELD_EVERY,
-)
+from actors.runtime.draining import DRAIN_POLL_S, SLOW_AFTER_S
+from actors.runtime.hub import COUNTERS_TICK_S, TYPING_S, WATCHERS_TICK_S, YIELD_EVERY
 from actors.runtime.past import PAGE_ROWS
 from actors.runtime.stream import RING_COUNT_MAX
 from protocol.commands import ANONYMOUS, CreatePost, DeletePost, EditPost, React, Typing, View
