@@ -26,8 +26,8 @@ import uvloop
 from msgspec import Struct
 
 from store.embedded import EmbeddedPostgres
-from tests.bench.callers import Caller, HttpCaller, Tally, WebSocketCaller
 from tests.bench import timelines
+from tests.bench.callers import Caller, HttpCaller, Tally, WebSocketCaller
 from tests.bench.load import Measured, Work, offer, saturate
 from tests.bench.results import machine, put_section
 from tests.processes import pinned, serving
