@@ -155,6 +155,32 @@ async def test_what_is_missed_while_the_network_is_cut_arrives_once_and_in_order
         assert seen == list(range(position + 1, position + 84))
 
 
+async def test_a_feed_goes_on_where_the_network_was_cut(site: Site, client_of: Open) -> None:
+    author, reader = [await site.request("GET", "/v1/me", token=host_token(user, "author")) for user in (1, 7)]
+    async with Proxy(ws_url(site.served)) as network, client_of(network.url, [host_token(7)]) as client:
+        await client.connect()
+        await client.events.until("connected")
+        await client.rpc("follow", {"account": author["id"]})
+        await client.subscribe(f"feed:{reader['id']}")
+        assert (await client.events.until("subscribed"))["data"]["type"] == "feed"
+        live = await site.create_post("live")
+        # What was published in the last two seconds may come as well.
+        while (await client.events.until("publication"))["data"]["post"]["id"] != live:
+            pass
+
+        network.refuse()
+        await client.events.until("connecting")
+        missed = [await site.create_post("missed") for _ in range(3)]
+        network.accept()
+
+        subscribed = await client.events.until("subscribed")
+        assert (subscribed["was_recovering"], subscribed["recovered"]) == (True, True)
+        came: dict[str, None] = {}
+        while set(missed) - set(came):
+            came[(await client.events.until("publication"))["data"]["post"]["id"]] = None
+        assert [post for post in came if post in missed] == missed
+
+
 async def test_an_expired_token_is_replaced_before_the_connection_opens(site: Site, client_of: Open) -> None:
     async with client_of(ws_url(site.served), [token_for(7, -30), token_for(7, 600)]) as client:
         await client.connect()

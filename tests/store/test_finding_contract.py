@@ -178,9 +178,7 @@ async def test_a_hit_shows_where_it_is_by_whom_and_which_words_match(store: Stor
         store,
         *posted(11, title="On tea", slug="on-tea", body="<b>Tea</b> is made", head=3),
         comment(1, 11, author_id=None, author_name="Old Hand", author_url="https://example.org/", changed_offset=2),
-        comment(
-            2, 11, author_id=BOB, body=f"My {MARK_BEGIN}tea{MARK_END}", created_ms=NOW_MS + 1, changed_offset=3
-        ),
+        comment(2, 11, author_id=BOB, body=f"My {MARK_BEGIN}tea{MARK_END}", created_ms=NOW_MS + 1, changed_offset=3),
     )
     await indexed(store, 11)
 

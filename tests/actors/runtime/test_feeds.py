@@ -451,6 +451,23 @@ async def test_what_no_hint_told_of_a_sweep_delivers() -> None:
         assert sum(member.figure("plaudit_feed_found_total") for member in running.members) == len(posts)
 
 
+async def test_a_worker_that_was_cut_off_sweeps_as_soon_as_it_is_back() -> None:
+    async with cluster(2) as running:
+        await tie(running.members[0], follow(ANN))
+        cut, other = running.members
+        reader = await Reader().listen(cut.node)
+        await asyncio.sleep(SOON_S)
+        running.broker.cut(cut.name)
+        id = other.node.new_id()
+        while await running.owner_of(id) is not other:
+            id = other.node.new_id()
+        await ask(other, CreatePost(post=str(id), title="A post"), ANN)
+        running.broker.heal(cut.name)
+        await asyncio.sleep(SOON_S)
+        assert reader.came() == [id]
+        assert cut.figure("plaudit_feed_found_total") == 1
+
+
 async def test_who_is_followed_blocked_or_muted_on_another_worker_is_known_soon_though_no_hint_arrives() -> None:
     async with cluster(2) as running:
         readers = await feeds_on_all(running)
