@@ -68,7 +68,7 @@ from protocol.gateway.tokens import Tokens
 from protocol.graph import FOLLOWING_MAX
 from protocol.wordpress import BrokenExport
 from settings import VERSION, ServerSettings, Settings, agreed, differing, read_settings
-from store.base import Store, StoreMismatch, StoreUnavailable
+from store.base import Store, StoreMismatch, StoreRefused, StoreUnavailable
 from store.bus import BusUnavailable
 from store.children import child_setup
 from store.edges import EdgeWriter, FollowsTooMany, Named, Rules, Served
@@ -186,6 +186,14 @@ async def agree(store: Store, mine: Mapping[str, str], *, patience_s: float = 0.
         await asyncio.sleep(RETRY_S)
 
 
+async def use_language(store: Store, language: str) -> None:
+    """Have search go by ``language``, which takes time if it went by another. Raises ``StartError``."""
+    try:
+        await store.finding.use_language(language)
+    except StoreRefused as error:
+        raise StartError(f"--search-language: {error}") from None
+
+
 @asynccontextmanager
 async def listening(
     app: web.Application,
@@ -261,6 +269,7 @@ async def serve(settings: Settings, _: argparse.Namespace) -> None:
 async def serve_alone(settings: Settings, listener: socket.socket, database: Database) -> None:
     mine = agreed(settings, redis="none" if settings.server.redis_url is None else "shared")
     await agree(database.store, mine, patience_s=PATIENCE_S)
+    await use_language(database.store, settings.policy.search_language)
     async with open_worker(settings, database.store, listener, label=f"{node_label()}/1"):
         await agree(database.store, mine)
         announce(settings, listener)
@@ -273,6 +282,7 @@ async def serve_with_workers(settings: Settings, listener: socket.socket, databa
         label = node_label()
         mine = agreed(settings, redis=f"that of {label}" if server.redis_url is None else "shared")
         await agree(database.store, mine, patience_s=PATIENCE_S)
+        await use_language(database.store, settings.policy.search_language)
         if server.redis_url is None:
             redis = await stack.enter_async_context(EmbeddedRedis(server.data_dir))
             server = replace(server, redis_url=redis.url)

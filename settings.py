@@ -72,6 +72,7 @@ HELP: Final = MappingProxyType(
         "erased_comments": "what is left of a deleted account's comments: anonymous keeps the text, tombstone does not",
         "timelines": "how followers get posts: push, pull, hybrid (push but for celebrities) or adaptive (by habits)",
         "celebrity_followers": "who has so many is a celebrity",
+        "search_language": "how words are found: english, german … or simple; any text search configuration",
         "operation_ttl_s": "for so long a repeated operation id gets the first result",
         "access_ttl_s": "life of an access token",
         "refresh_ttl_s": "life of a refresh token: who stays away for longer signs in again",

@@ -15,5 +15,7 @@ class Policy(Struct, frozen=True, kw_only=True):
     """Whose posts are put into the timelines of their followers, rather than looked for when these read."""
     celebrity_followers: int = 10_000
     """Who has so many is a celebrity, whose posts hybrid and adaptive do not push."""
+    search_language: str = "simple"
+    """The text search configuration of Postgres by whose rules words are found."""
     operation_ttl_s: int = 86_400
     """For so long a repeated operation id gets the first result."""

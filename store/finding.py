@@ -64,7 +64,7 @@ class Hit(NamedTuple):
     created_ms: int
     """Of a post, when it was published."""
     excerpt: str
-    """Plain text with marks."""
+    """Plain text with marks, not safe to show as it is; what looks like an HTML tag may be left out."""
 
 
 class Finding(Protocol):

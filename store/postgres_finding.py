@@ -168,44 +168,21 @@ SELECT greatest($2, CASE WHEN count(*) < $3
     THEN coalesce((SELECT head FROM post_state WHERE post_id = $1), 0) ELSE max(changed_offset) END)
 FROM changed"""
 
-# Everything that matches is found by the index alone; only so many are then ranked, and only a page is read.
 _SEARCH = f"""\
-WITH wanted AS MATERIALIZED (
-    SELECT language, query FROM (
-        SELECT search_language::regconfig AS language, websearch_to_tsquery(search_language::regconfig, $1) AS query
-        FROM meta
-    ) AS asked
-    WHERE querytree(query) NOT IN ('', 'T')
-), matching AS MATERIALIZED (
-    SELECT post_id, comment_id FROM wanted JOIN searchable ON searchable.tsv @@ wanted.query
-    WHERE (comment_id = 0 AND $2 OR comment_id > 0 AND $3)
-        AND ($4::text IS NULL OR EXISTS (SELECT FROM post WHERE post.id = post_id AND post.tags @> ARRAY[$4]))
-), candidates AS MATERIALIZED (
-    SELECT post_id, comment_id FROM matching ORDER BY post_id DESC, comment_id DESC LIMIT {CANDIDATES_MAX}
-), ranked AS MATERIALIZED (
-    SELECT post_id, comment_id, (ts_rank_cd(searchable.tsv, wanted.query) * 1000000)::bigint AS rank
-    FROM candidates JOIN searchable USING (post_id, comment_id), wanted
-), page AS MATERIALIZED (
-    SELECT ranked.rank, ranked.post_id, ranked.comment_id, post.title, post.slug, post.page_url, written.author_id,
-        comment.author_name, comment.author_url,
-        coalesce(comment.created_at, post.published_at) AS created_at, coalesce(comment.body, post.body) AS body
-    FROM ranked
-    JOIN post ON post.id = ranked.post_id AND post.state = 'published'
-    LEFT JOIN comment ON comment.post_id = ranked.post_id AND comment.id = ranked.comment_id
-    CROSS JOIN LATERAL (
-        SELECT CASE WHEN comment.id IS NULL THEN post.author_id ELSE comment.author_id END AS author_id
-    ) AS written
-    WHERE (ranked.rank, ranked.post_id, ranked.comment_id) < ($6, $7, $8)
-        AND (ranked.comment_id > 0 AND comment.state = 'visible' OR ranked.comment_id = 0 AND post.page_url IS NULL)
-        AND NOT ($5 > 0 AND ({_APART.format(one="$5", other="written.author_id")}))
-    ORDER BY ranked.rank DESC, ranked.post_id DESC, ranked.comment_id DESC LIMIT $9
-)
-SELECT page.rank, page.post_id, page.comment_id, page.title, page.slug, page.page_url, {AUTHOR_COLUMNS},
-    page.author_name, page.author_url, page.created_at,
-    ts_headline(wanted.language, translate(left(page.body, {EXCERPT_CHARS_READ}), E'{MARK_BEGIN}{MARK_END}', ''),
-        wanted.query, E'StartSel="{MARK_BEGIN}", StopSel="{MARK_END}", MinWords=20, MaxWords=40')
-FROM page CROSS JOIN wanted
-LEFT JOIN account ON account.id = page.author_id AND {AUTHOR_SHOWN}
+SELECT page.rank, page.post_id, page.comment_id, post.title, post.slug, post.page_url, {AUTHOR_COLUMNS},
+    comment.author_name, comment.author_url, coalesce(comment.created_at, post.published_at),
+    ts_headline(asked.language,
+        translate(left(coalesce(comment.body, post.body), {EXCERPT_CHARS_READ}), E'{MARK_BEGIN}{MARK_END}', ''),
+        asked.query, E'StartSel="{MARK_BEGIN}", StopSel="{MARK_END}", MinWords=20, MaxWords=40')
+FROM search_page($1, $2, $3, $4, $5, $6, $7, $8, {CANDIDATES_MAX}, $9) AS page
+JOIN post ON post.id = page.post_id
+LEFT JOIN comment ON comment.post_id = page.post_id AND comment.id = page.comment_id
+LEFT JOIN account ON account.id = coalesce(comment.author_id, post.author_id) AND {AUTHOR_SHOWN}
+    AND (page.comment_id = 0 OR comment.author_id IS NOT NULL)
+CROSS JOIN (
+    SELECT search_language::regconfig AS language, websearch_to_tsquery(search_language::regconfig, $1) AS query
+    FROM meta
+) AS asked
 ORDER BY page.rank DESC, page.post_id DESC, page.comment_id DESC"""
 
 _REWRITE = """\
