@@ -88,7 +88,7 @@ class Feeds:
         self._delivered: dict[int, Delivered] = {}
         self._wake = asyncio.Event()
         self._tasks = Tasks()
-        peers.handle(PostHint, lambda _, hint: self._post_hinted(Saved(*hint.saved)))
+        peers.handle(PostHint, lambda _, hint: self._post_hinted(hint.saved))
         peers.handle(TiesHint, lambda _, hint: self._ties_hinted(hint.reader))
         peers.on_interrupted(self._sweep_soon)
 

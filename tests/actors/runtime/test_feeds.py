@@ -19,7 +19,7 @@ from protocol.cursor import Cursor, parse_cursor
 from protocol.errors import Refused, Unavailable
 from protocol.graph import Block, Follow, GraphCommand, Mute, RemoveFollower, Unblock, Unfollow, Unmute
 from store.memory import Held, MemoryStore, RequestLost
-from store.rows import FollowRow, PostRow
+from store.rows import FollowRow, PostRow, UserStateRow
 from tests.actors.runtime.cluster_rig import Cluster, Member, ask, cluster
 from tests.actors.runtime.rig import ANN, BOB, CID, MOD, POST, Clock, Rig
 from tests.actors.runtime.sinks import PlainForm, RecordingSink
@@ -219,6 +219,21 @@ async def test_whom_one_follows_now_comes_and_whom_one_hides_does_not_any_more(r
         await swept()
         assert reader.came()[-1:] == [id]
     assert len(set(reader.came())) == len(reader.came())
+
+
+async def test_every_change_of_whom_one_follows_is_counted_and_nothing_else_is(rig: Rig) -> None:
+    def ties() -> int:
+        return next((row.ties for row in rig.store.rows(UserStateRow) if row.user_id == BOB.id), 0)
+
+    assert ties() == 0
+    changes = (follow(ANN), Mute(account="1"), Unmute(account="1"), Unfollow(account="1"), Block(account="1"))
+    for count, change in enumerate((*changes, Unblock(account="1")), 1):
+        for _ in range(2):
+            await rig.ask(change, BOB)
+        await rig.ask(follow(BOB), CID)
+        await rig.ask(Unfollow(account=str(BOB.id)), CID)
+        await rig.fanned_out()
+        assert ties() == count, change
 
 
 async def test_a_mute_that_ends_brings_posts_again(rig: Rig) -> None:
