@@ -5,11 +5,11 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 SOURCES = actors protocol store tests settings.py server.py
 PIP = .venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes
 
-.PHONY: help run test check simulate faults bench clean
+.PHONY: help run test check simulate faults bench bench-timelines clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-15s %s\n", $$1, $$2 }' Makefile
 
 run: .venv/run ## start the server on http://127.0.0.1:8080 with its data in ./data (WORKERS=2, ARGS="--port 9000" for more)
 	@exec .venv/bin/python server.py $(if $(WORKERS),--workers $(WORKERS)) $(ARGS)
@@ -31,6 +31,9 @@ simulate: .venv/dev ## run the cluster on a seeded loop in virtual time (SEEDS=1
 
 bench: .venv/dev ## measure this machine, beside plain aiohttp + asyncpg
 	.venv/bin/python -m tests.bench $(ARGS)
+
+bench-timelines: .venv/dev ## measure push, pull, hybrid and adaptive timelines side by side (ARGS="--people 5000 --seconds 20")
+	.venv/bin/python -m tests.bench timelines $(ARGS)
 
 clean: ## remove the environment and the caches; ./data stays
 	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis tests/sdk/node_modules
