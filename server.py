@@ -204,6 +204,7 @@ async def listening(
             yield
         finally:
             acceptor.stop()
+            runner.leave()
             await leave()
     finally:
         await runner.cleanup()

@@ -4,10 +4,9 @@ import asyncio
 import os
 import signal
 import socket
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import aiohttp
 import psutil
@@ -24,9 +23,8 @@ SECRET = "a secret that nobody may read in a list of processes"
 
 
 @pytest.fixture
-def data_dir() -> Iterator[Path]:
-    with TemporaryDirectory(prefix="pl-") as directory:
-        yield Path(directory) / "data"
+def data_dir(database_dir: Path) -> Path:
+    return database_dir
 
 
 @asynccontextmanager
@@ -148,6 +146,34 @@ async def test_a_restart_replaces_every_worker_while_requests_go_on(data_dir: Pa
         assert sorted(workers(served)) == [1, 2]
         assert not set(workers(served).values()) & set(old.values())
         await until_ready(served)
+
+
+async def test_who_keeps_a_connection_is_not_cut_off_by_a_restart(data_dir: Path) -> None:
+    ends = 0
+
+    async def ask(served: Served, old: list[psutil.Process]) -> None:
+        """One request after the other, on a connection that is kept until an answer says that it is the last."""
+        nonlocal ends
+        while any(lives(process) for process in old):
+            reader, writer = await asyncio.open_connection("127.0.0.1", served.port)
+            kept = True
+            while kept and any(lives(process) for process in old):
+                writer.write(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+                head = (await reader.readuntil(b"\r\n\r\n")).lower()
+                assert b"http/1.1 200" in head
+                await reader.readexactly(int(head.partition(b"content-length: ")[2].split()[0]))
+                kept = b"connection: close" not in head
+            ends += not kept
+            writer.close()
+
+    async with serving_by_two(data_dir) as served:
+        old = list(workers(served).values())
+        async with asyncio.timeout(WAIT_S), asyncio.TaskGroup() as clients:
+            for _ in range(8):
+                clients.create_task(ask(served, old))
+            await asyncio.sleep(0.2)
+            os.kill(served.pid, signal.SIGHUP)
+        assert ends
 
 
 async def test_no_command_line_holds_a_secret(data_dir: Path) -> None:
