@@ -216,6 +216,18 @@ async def test_watchers_and_who_is_present_are_those_of_all_members() -> None:
             assert {each.client for each in presence.listed} == {"client 0", "client 1", "client 2"}
 
 
+async def test_an_answer_that_comes_twice_is_not_taken_for_that_of_another_member() -> None:
+    async with cluster(3) as running:
+        await make_posts(running.members[0], POSTS)
+        for number, member in enumerate(running.members):
+            sink = RecordingSink(client=f"client {number}")
+            sink.take(await member.node.attach(post_key(100), sink, None))
+        slow = running.members[2].name
+        running.broker.route = lambda sender, receiver, inbox, messages: (0.3,) if sender == slow else (0.0, 0.0)
+        presence = await running.members[0].node.presence(post_key(100))
+        assert sorted(each.client for each in presence.listed) == ["client 0", "client 1", "client 2"]
+
+
 async def test_a_cursor_of_one_member_is_resumed_at_another() -> None:
     async with cluster(2) as running:
         await make_posts(running.members[0], POSTS)
