@@ -86,6 +86,8 @@ class Released(Message, frozen=True):
     """These slots are free: slot → the worker that should claim it, and the epoch of the claim that is over."""
 
     slots: dict[int, tuple[UUID, int]]
+    keys: list[str] = []
+    """Actors that were in memory there, those asked last first: they are loaded before somebody asks again."""
 
 
 class Leaving(Message, frozen=True):

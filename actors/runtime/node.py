@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from functools import partial
 from typing import Any, Literal
@@ -299,15 +299,15 @@ class Node:
     def _relayed_changed(self, key: str) -> None:
         self._relays.changed(key)
 
-    async def _drain(self, slots: set[int]) -> None:
-        await self._registry.drain(slots)
+    async def _drain(self, slots: set[int]) -> list[str]:
+        return await self._registry.drain(slots)
 
     def _slots_lost(self, slots: set[int], gone: bool) -> None:
         self._outbox.forget(slots)
         self._registry.slots_lost(slots, gone=gone)
 
-    def _slots_gained(self, slots: set[int]) -> None:
-        self._registry.slots_gained(slots)
+    def _slots_gained(self, slots: set[int], left: Sequence[str]) -> None:
+        self._registry.slots_gained(slots, left)
         self._alarms.look()
         self._tasks.spawn(self._find_messages(self._outbox.forget(slots)), "outbox")
 
