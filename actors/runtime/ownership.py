@@ -131,10 +131,13 @@ class Ownership:
         # What is being given away already is given away to the end.
         self._wake.set()
         await asyncio.wait(self._tasks[1:])
+        steps, before = Steps(self._env.monotonic), len(self.slots)
         while self.slots and self.heirs():
             slots = set(sorted(self.slots)[:MOVED_MAX])
-            await self._hand_over(slots)
+            await self._hand_over(slots, steps)
             await self._taken(slots)
+            steps.done("claimed")
+        log.info("gave %d of %d slots to others; of a round were %s", before - len(self.slots), before, steps)
 
     async def _taken(self, slots: set[int]) -> None:
         """Wait until ``slots`` are others': to hold more than they can take would only lengthen the pause."""
@@ -337,7 +340,7 @@ class Ownership:
         await self._claim(self._wanted())
         surplus = self._surplus()
         if surplus:
-            await self._hand_over(set(surplus[:MOVED_MAX]))
+            await self._hand_over(set(surplus[:MOVED_MAX]), Steps(self._env.monotonic))
         self._looked_at = self._env.monotonic()
         if self._unsure or surplus or self.unowned():
             self._look_at = min(self._look_at, self._looked_at + ROUND_S)
@@ -422,14 +425,15 @@ class Ownership:
         self._announce(Claimed(self.worker, {slot: claim.epoch for slot, claim in claimed.items()}))
         self._on_changed(True)
 
-    async def _hand_over(self, slots: set[int]) -> None:
+    async def _hand_over(self, slots: set[int], steps: "Steps") -> None:
         """Let what is under way on ``slots`` finish, then give them back for others to claim."""
-        began = self._env.monotonic()
+        steps.begin()
         epochs: dict[int, int] = {}
         left: list[str] = []
         self._leaving |= slots
         try:
             left = await self._drain(slots)
+            steps.done("drained")
             epochs = {slot: self.slots.pop(slot).epoch for slot in slots if slot in self.slots}
             for slot in epochs:
                 self._owners.pop(slot, None)
@@ -437,7 +441,8 @@ class Ownership:
             if epochs:
                 await self._store.release(self.worker, epochs)
                 self._metrics.handoffs.inc(len(epochs))
-                log.debug("gave %d slots back after %.0f ms", len(epochs), 1000 * (self._env.monotonic() - began))
+                steps.done("released")
+                log.debug("gave %d slots back: %s", len(epochs), steps)
         except StoreUnavailable as error:
             # Still ours in the table, perhaps: the next look claims it again, or another's does when we are gone.
             log.warning("slots not given back: %s", error)
@@ -453,3 +458,24 @@ class Ownership:
         self._metrics.slots.set(len(self.slots))
         if lost:
             self._on_lost(lost, gone)
+
+
+class Steps:
+    """How long each step of giving slots away took, of all rounds the longest."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._longest_s: dict[str, float] = {}
+        self.begin()
+
+    def begin(self) -> None:
+        """A round begins."""
+        self._done_at = self._clock()
+
+    def done(self, step: str) -> None:
+        """``step`` is done, which began when the one before it was."""
+        before, self._done_at = self._done_at, self._clock()
+        self._longest_s[step] = max(self._longest_s.get(step, 0.0), self._done_at - before)
+
+    def __str__(self) -> str:
+        return ", ".join(f"{step} within {1000 * longest_s:.0f} ms" for step, longest_s in self._longest_s.items())

@@ -74,6 +74,11 @@ class Machine:
                     found.append((child.create_time(), child.pid))
         return [pid for _, pid in sorted(found)]
 
+    def said(self, words: str) -> list[str]:
+        """The lines of its log with ``words``, among the last."""
+        assert self.served is not None
+        return [line.strip() for line in self.served.output if words in line]
+
     def kill(self, pid: int) -> None:
         """SIGKILL."""
         with suppress(ProcessLookupError):
