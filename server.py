@@ -191,8 +191,8 @@ async def listening(
 ) -> AsyncIterator[None]:
     """The gateway on its socket, which others may share that take part in ``census``.
 
-    On leaving nothing new is let in; then ``leave`` is called, while all who are there are still served, each request as
-    the last of its connection; then what is under way has a second to finish.
+    On leaving nothing new is let in; then ``leave`` is called, while all who are there are still served, each once
+    more on its connection; then what is under way has a second to finish.
     """
     runner = Runner(app, settings, shutdown_timeout=HANDLERS_TIMEOUT_S)
     await runner.setup()
