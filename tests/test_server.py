@@ -26,7 +26,7 @@ from actors.policy import Policy
 from protocol.gateway.options import SettingsError, flag, variable
 from protocol.gateway.settings import GatewaySettings, Rate
 from settings import HELP, VERSION, ServerSettings, Settings, read_settings
-from tests.processes import Served, serving
+from tests.processes import Served, lives, serving
 from tests.site import HOST_SECRET, host_token
 
 ROOT = Path(__file__).parents[1]
@@ -250,7 +250,7 @@ async def stop(served: Served, number: signal.Signals) -> float:
     began = time.monotonic()
     served.process.send_signal(number)
     assert await served.process.wait() == 0
-    assert not [child for child in family if child.is_running() and child.status() != psutil.STATUS_ZOMBIE]
+    assert not [child for child in family if lives(child)]
     return time.monotonic() - began
 
 

@@ -15,7 +15,7 @@ import pytest
 import server
 from store.embedded import EmbeddedPostgres
 from store.embedded_redis import EmbeddedRedis
-from tests.processes import Served, serving
+from tests.processes import Served, lives, serving
 from tests.test_server import complaint
 
 WAIT_S = 30.0
@@ -97,10 +97,6 @@ async def test_a_killed_parent_leaves_nothing_and_the_same_command_serves_again(
         async with serving_by_two(data_dir, port=served.port) as again:
             await until_ready(again)
             assert not [process for process in family if lives(process)]
-
-
-def lives(process: psutil.Process) -> bool:
-    return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

@@ -408,6 +408,8 @@ async def test_signing_in_is_refused_in_words_and_leads_back_when_it_succeeds(
     await one.see(one.page.locator("nav .me", has_text="Ada Lovelace"))
     await one.open("/account")
     await one.page.get_by_role("button", name="Sign out").click()
+    # The page that one leaves shows it too; and a browser may wait for ever if its tab is closed on the way elsewhere.
+    await one.page.wait_for_url(f"{one.url}/")
     await one.see(one.page.locator("nav").get_by_role("link", name="Sign in"))
 
 
