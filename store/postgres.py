@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from types import MappingProxyType
@@ -120,6 +121,8 @@ async def open_postgres(url: str, *, pool_size: int = 8) -> AsyncIterator["Postg
             timeout=CONNECT_TIMEOUT_S,
             command_timeout=ANSWER_TIMEOUT_S,
             server_settings=dict(_SETTINGS),
+            # What is asked seldom, as when slots move, is asked when somebody waits.
+            max_cached_statement_lifetime=0,
         )
     store = PostgresStore(url, pool)
     try:
@@ -297,13 +300,21 @@ class PostgresStore:
 
     async def warm(self) -> None:
         """Open every connection and have the usual statements prepared: 0.2 s that nobody then waits."""
-        for load in (self.load_post, self.load_user):
-            await asyncio.gather(*(load(0) for _ in range(self._pool.get_max_size())))
+        nobody = UUID(int=0)
+        for ask in (
+            partial(self.load_post, 0),
+            partial(self.load_user, 0),
+            partial(self.claim, nobody, ()),
+            partial(self.release, nobody, {}),
+            self.owners,
+        ):
+            # As many at once as there are connections: so each has it prepared.
+            await asyncio.gather(*(ask() for _ in range(self._pool.get_max_size())))
         for shape in USUAL_SHAPES:
             statement = self._statements[shape] = commit_statement(shape)
             async with self._committing:
                 with _translated():
-                    await self._write(statement, no_arguments(shape, UUID(int=0)))
+                    await self._write(statement, no_arguments(shape, nobody))
 
     # -- ownership
 
