@@ -204,6 +204,9 @@ class NetworkedCluster(Cluster):
     async def start_postgres(self) -> None:
         postgres = EmbeddedPostgres(self.directory / "data", connections_max=CONNECTIONS_MAX)
         self.postgres = await self._postgres_open.enter_async_context(postgres)
+        # Where the path is long, the socket is in another temporary directory after each start.
+        for networks in self.networks.values():
+            networks.postgres.target = self.postgres.url
 
     async def stop_postgres(self) -> None:
         await self._postgres_open.aclose()
@@ -217,6 +220,8 @@ class NetworkedCluster(Cluster):
 
     async def start_redis(self) -> None:
         self.redis = await self._redis_open.enter_async_context(EmbeddedRedis(self.directory / "data"))
+        for networks in self.networks.values():
+            networks.redis.target = self.redis.url
 
     async def stop_redis(self) -> None:
         await self._redis_open.aclose()
