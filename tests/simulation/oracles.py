@@ -234,6 +234,9 @@ class JournalledStore(MemoryStore):
         self.journal.committed(self, batch, heads)
         return heads
 
+    async def _turn(self) -> None:
+        """A call has travelled before it comes here, and its answer does so afterwards."""
+
     # -- for the simulation
 
     def seed(self, posts: Iterable[PostRow]) -> None:
