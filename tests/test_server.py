@@ -142,7 +142,7 @@ def test_a_value_is_the_same_by_flag_by_variable_and_by_file(
         (["--port", "65536"], {}, "--port must be at most 65535"),
         (["--workers", "0"], {}, "--workers must be more than 0"),
         (["--workers", "65"], {}, "--workers must be at most 64"),
-        (["--redis-url", "localhost:6379"], {}, "--redis-url must begin with redis://"),
+        (["--redis-url", "localhost:6379"], {}, "--redis-url must begin with redis:// or rediss:// or unix://"),
         (["--database-url", "mysql://localhost/x"], {}, "--database-url must begin with postgresql://"),
         (["--public-url", "example.org"], {}, "--public-url must begin with https://"),
         (["--allowed-origins", "example.org"], {}, "example.org is not like https://example.org"),
