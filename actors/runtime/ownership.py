@@ -17,6 +17,7 @@ from actors.placement import MOVED_MAX, by_place, wishes
 from actors.runtime.env import Env
 from actors.runtime.messages import Claimed, Leaving, Look, Message, Released
 from actors.runtime.metrics import Metrics
+from actors.runtime.trouble import Trouble
 from store.base import Claim, Owners, Store, StoreUnavailable
 
 log = logging.getLogger("plaudit.ownership")
@@ -95,6 +96,8 @@ class Ownership:
         self._closing = False
         self._looked_at = self._look_at = float("-inf")
         """When the table was read last, and is to be read next."""
+        self._lease_trouble = Trouble("renewing the lease", log, env.monotonic)
+        self._slots_trouble = Trouble("looking after slots", log, env.monotonic)
         self._wake = asyncio.Event()
         self._changed = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
@@ -269,7 +272,7 @@ class Ownership:
         self.lease.renewed(sent_at)
 
     async def _renew(self) -> None:
-        if self.slots and not self.held():
+        if self.slots and not self.held() and not self._lease_trouble.lasts:
             log.warning("the lease has lapsed before its renewal; commands were refused meanwhile")
         sent_at = self._env.monotonic()
         worker = self.worker
@@ -298,8 +301,9 @@ class Ownership:
             await asyncio.sleep(LEASE_RENEW_S)
             try:
                 await self._renew()
+                self._lease_trouble.over()
             except StoreUnavailable as error:
-                log.warning("lease not renewed: %s", error)
+                self._lease_trouble.met(error)
             except Exception:
                 # A defect of ours must not end this task: the worker would serve nobody from then on, and not say so.
                 log.exception("lease not renewed")
@@ -314,8 +318,9 @@ class Ownership:
                 await self._claim([slot for slot in sorted(self._offered) if slot not in self.slots])
                 if self._env.monotonic() >= self._look_at:
                     await self._settle()
+                    self._slots_trouble.over()
             except StoreUnavailable as error:
-                log.warning("slots not looked after: %s", error)
+                self._slots_trouble.met(error)
                 self._look_at = self._env.monotonic() + RETRY_S
             except Exception:
                 # As above: nothing would be claimed any more.
