@@ -15,6 +15,7 @@ import pytest
 import server
 from store.embedded import EmbeddedPostgres
 from store.embedded_redis import EmbeddedRedis
+from tests.faults.proxy import Proxy
 from tests.processes import Served, lives, serving
 from tests.test_server import complaint
 
@@ -86,6 +87,31 @@ async def test_a_killed_worker_is_replaced(data_dir: Path) -> None:
         await until(lambda: workers(served).get(1, old[1]) != old[1])
         assert workers(served)[2] == old[2]
         await until_ready(served)
+
+
+async def test_workers_that_are_killed_while_redis_is_away_are_replaced_and_ready_when_it_returns(
+    data_dir: Path, tmp_path: Path
+) -> None:
+    async with (
+        EmbeddedRedis(tmp_path / "redis") as redis,
+        Proxy(redis.url) as network,
+        serving_by_two(data_dir, "--redis-url", network.url) as served,
+        aiohttp.ClientSession() as client,
+    ):
+        network.refuse()
+        old = workers(served)
+        for worker in old.values():
+            worker.kill()
+        # Whoever answers is new. It waits for nobody: what is asked before is answered as soon as somebody is there.
+        async with asyncio.timeout(WAIT_S), client.get(f"{served.url}/healthz") as response:
+            assert response.status == 200
+        async with client.get(f"{served.url}/readyz") as response:
+            assert response.status == 503
+            assert "cannot be reached" in (await response.json())["failing"]["bus"]
+        await until(lambda: len(workers(served)) == 2 and not set(old.values()) & set(workers(served).values()))
+        network.accept()
+        for _ in workers(served):
+            await until_ready(served)
 
 
 async def test_a_killed_parent_leaves_nothing_and_the_same_command_serves_again(data_dir: Path) -> None:
@@ -197,6 +223,7 @@ async def test_servers_share_a_database_by_one_redis_and_the_same_rules_or_not_a
     async with (
         EmbeddedPostgres(tmp_path / "first") as postgres,
         EmbeddedRedis(tmp_path / "first") as redis,
+        EmbeddedRedis(tmp_path / "other") as other_redis,
     ):
         database = ("--port", "0", "--database-url", postgres.url)
         both = (*database, "--redis-url", redis.url)
@@ -209,12 +236,14 @@ async def test_servers_share_a_database_by_one_redis_and_the_same_rules_or_not_a
                 complaint(*database),
                 complaint("role", "ada", "admin", *database),
                 complaint("new-epoch", *database),
+                complaint(*database, "--redis-url", other_redis.url),
             )
             assert "another --edit-window, --secret: all must agree" in refused[0]
             assert "give all one --redis-url" in refused[1]
             assert "give all one --redis-url" in refused[2]
             assert "another Plaudit serves this database" in refused[3]
             assert "another Plaudit serves this database" in refused[4]
+            assert "this Redis does not lead to 1 workers that serve the same database" in refused[5]
             assert not [line for line in one.output if "gave" in line]
             async with serving("server.py", *both, "--workers", "2") as two:
                 await until_ready(two)

@@ -68,6 +68,15 @@ class NotMine(Message, frozen=True):
     epoch: int
 
 
+# -- who is there -----------------------------------------------------------------------------------------------------
+
+
+class Here(Message, frozen=True):
+    """The sender is on this bus. If it ``asks``, so should the receiver say."""
+
+    asks: bool
+
+
 # -- ownership --------------------------------------------------------------------------------------------------------
 
 
@@ -177,7 +186,7 @@ class Contribution(Message, frozen=True):
 
 
 Any_ = (
-    Request | Answered | NotAnswered | NotMine | Claimed | Look | Released | Leaving
+    Request | Answered | NotAnswered | NotMine | Here | Claimed | Look | Released | Leaving
     | Watch | Unwatch | Watched | NotWatched | Relayed | AuthorChanged | Told | Question | Contribution
 )  # fmt: skip
 

@@ -17,6 +17,7 @@ from actors.runtime.committer import Committer
 from actors.runtime.directory import Directory
 from actors.runtime.env import Env, Ids
 from actors.runtime.gateways import Gateways
+from actors.runtime.hearing import Hearing
 from actors.runtime.hub import Hub
 from actors.runtime.messages import AuthorChanged, Claimed, Leaving, Look, Released
 from actors.runtime.metrics import Metrics
@@ -116,6 +117,7 @@ class Node:
             find=self._registry.find,
             epoch=self._stream_epoch,
         )
+        self._hearing = Hearing(env, peers, live=self._ownership.well)
         peers.handle(Claimed, lambda _, message: self._ownership.claimed(message))
         peers.handle(Released, lambda _, message: self._ownership.released(message))
         peers.handle(Leaving, lambda _, message: self._ownership.going(message))
@@ -159,12 +161,13 @@ class Node:
 
         Raises:
             OwnedByAnother: There is no bus, and another worker holds slots.
-            BusUnavailable, StoreUnavailable: They cannot be reached.
+            BusUnavailable, StoreUnavailable: They cannot be reached, or not all live workers over this bus.
         """
         meta = await store.meta()
         await store.warm()
         self = cls(store, env, policy, metrics, node=node, epoch=meta.epoch, bus=bus)
         async with self._peers.joined(self._ownership.process):
+            await self._hearing.met(store)
             # Before the first slot is ours: what is lost or refused must not wait for somebody who is not there.
             self._committer.start(self._registry)
             try:
@@ -172,6 +175,7 @@ class Node:
                 self._alarms.start()
                 self._registry.start()
                 self._relays.start()
+                self._hearing.start()
                 yield self
             finally:
                 await self._stop()
@@ -191,6 +195,7 @@ class Node:
         self._outbox.forget(self._ownership.slots)
         await self._alarms.stop()
         await self._relays.stop()
+        await self._hearing.stop()
         await self._hub.stop()
         await self._past.stop()
         self._registry.close()
@@ -218,6 +223,8 @@ class Node:
             wrong["database"] = "the lease could not be renewed"
         if reason := self._peers.down():
             wrong["bus"] = reason
+        elif unheard := self._hearing.unheard():
+            wrong["bus"] = f"not heard, though they live: {unheard} workers; have all one Redis?"
         if orphans := self._ownership.orphans():
             wrong["slots"] = f"{orphans} slots are owned by nobody"
         return wrong

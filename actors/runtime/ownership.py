@@ -93,6 +93,10 @@ class Ownership:
         self._wishers: dict[str, UUID] = {}
         self._wish: Mapping[int, UUID] = {}
         self._free_since: dict[int, float] = {}
+        self._unserved_since: dict[int, float] = {}
+        """Slots that are free, or owned by one whose lease is over."""
+        self._seen = False
+        """Whether the table was read yet."""
         self._closing = False
         self._looked_at = self._look_at = float("-inf")
         """When the table was read last, and is to be read next."""
@@ -211,6 +215,10 @@ class Ownership:
         """The workers that were last seen alive, this one included."""
         return self._live
 
+    def well(self) -> list[UUID]:
+        """Those of them that renew their lease."""
+        return list(self._well)
+
     def unowned(self) -> list[int]:
         """The slots that no live worker was seen to own."""
         return [slot for slot in range(SLOTS) if slot not in self.slots and self.owner(slot) is None]
@@ -220,8 +228,9 @@ class Ownership:
         if self._alone:
             return SLOTS - len(self.slots)
         now = self._env.monotonic()
-        # One that was not seen to be free is being given away, or claimed again.
-        return sum(1 for slot in self.unowned() if now - self._free_since.get(slot, now) > ORPHAN_S)
+        # One that was not seen in the table without an owner is being given away, or claimed again.
+        unserved = self._unserved_since.items()
+        return sum(1 for slot, since in unserved if slot not in self.slots and now - since > ORPHAN_S)
 
     def heirs(self) -> bool:
         """Whether there are other workers that slots can be given to."""
@@ -379,7 +388,13 @@ class Ownership:
             log.warning("%d slots were taken over by others", len(taken | gone))
             self._forget(taken | gone, gone=True)
         now = self._env.monotonic()
+        over = {worker.id for worker in owners.live if worker.lease_s <= 0}
+        held = {slot for slot, (owner, _) in owners.slots.items() if owner not in over}
         self._free_since = {slot: self._free_since.get(slot, now) for slot in range(SLOTS) if slot not in owners.slots}
+        # What is so at the first look may have been so for long.
+        since, known_since = now if self._seen else float("-inf"), self._unserved_since
+        self._unserved_since = {slot: known_since.get(slot, since) for slot in range(SLOTS) if slot not in held}
+        self._seen = True
         self._on_changed(bool(taken or gone) or self._owners != known)
 
     def _wanted(self) -> list[int]:

@@ -19,7 +19,7 @@ from actors.runtime.metrics import BusFigures, Metrics
 from actors.runtime.node import Node
 from protocol.commands import Command, Person
 from store.base import Store, StoreUnavailable
-from store.bus import Bus
+from store.bus import Bus, BusUnavailable
 from store.memory_bus import Broker
 from store.rows import AlarmRow, CommentRow, OutboxRow, PostRow, PostStateRow, ReactionRow
 from tests.simulation.clients import Client, Following
@@ -94,7 +94,7 @@ class Worker:
                     self.node = None
                     for _, connection in list(self.connections):
                         connection.shut_down()
-            except StoreUnavailable as error:
+            except (StoreUnavailable, BusUnavailable) as error:
                 world.trace(f"{self.host} does not start: {error!r}")
                 await asyncio.sleep(0.2)
 
@@ -108,7 +108,7 @@ class Worker:
         world = self._world
         self.bus_name = f"{self.host.name}.{len(world.bus_links)}"
         world.bus_links[self.bus_name] = self.bus_link
-        return world.broker.bus(self.bus_name, BusFigures(world.metrics))
+        return world.broker.bus(self.bus_name, BusFigures(world.metrics), may_be_away=True)
 
     # -- for clients
 
