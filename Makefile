@@ -14,8 +14,10 @@ help: ## list the targets
 run: .venv/run ## start the server on http://127.0.0.1:8080 with its data in ./data (WORKERS=2, ARGS="--port 9000" for more)
 	@exec .venv/bin/python server.py $(if $(WORKERS),--workers $(WORKERS)) $(ARGS)
 
-test: .venv/dev ## run the tests (ARGS="-k embedded" for some)
-	.venv/bin/python -m pytest $(ARGS)
+# In two processes; the one that has no more tests takes some of the other's. Dozens of servers are started, so that it
+# pays to keep the compiled sources even where the environment says not to.
+test: .venv/dev ## run the tests, but for the long ones (ARGS="-k embedded" for some, ARGS="-m long" for those)
+	PYTHONDONTWRITEBYTECODE= .venv/bin/python -m pytest --numprocesses 2 --dist worksteal -m "not long" $(ARGS)
 
 check: .venv/dev ## check format, style, types and which part imports which
 	.venv/bin/ruff format --check $(SOURCES)

@@ -144,14 +144,21 @@ def node_label() -> str:
 
 @asynccontextmanager
 async def open_node(
-    settings: Settings, store: Store, registry: CollectorRegistry, *, label: str, redis_url: str | None = None
+    settings: Settings,
+    store: Store,
+    registry: CollectorRegistry,
+    *,
+    label: str,
+    redis_url: str | None = None,
+    redis_may_be_away: bool = False,
 ) -> AsyncIterator[Node]:
     """The actors: all of them, or with a Redis those that fall to this one of several workers."""
     env = Env(clock=time.time, monotonic=_seconds_with_sleep, rng=random.Random())
     metrics = Metrics(registry)
     bus = None
     if redis_url is not None:
-        bus = RedisBus(redis_url, BusFigures(metrics), cluster=(await store.meta()).epoch)
+        cluster = (await store.meta()).epoch
+        bus = RedisBus(redis_url, BusFigures(metrics), cluster=cluster, may_be_away=redis_may_be_away)
     async with Node.running(store, env, settings.policy, metrics, node=label, bus=bus) as node:
         yield node
 
@@ -205,8 +212,8 @@ async def listening(
 ) -> AsyncIterator[None]:
     """The gateway on its socket, which others may share that take part in ``census``.
 
-    On leaving nothing new is let in; then ``leave`` is called, while all who are there are still served; then what is
-    under way has a second to finish.
+    On leaving nothing new is let in; then ``leave`` is called, while all who are there are still served, each once
+    more on its connection; then what is under way has a second to finish.
     """
     runner = Runner(app, settings, shutdown_timeout=HANDLERS_TIMEOUT_S)
     await runner.setup()
@@ -218,6 +225,7 @@ async def listening(
             yield
         finally:
             acceptor.stop()
+            runner.leave()
             await leave()
     finally:
         await runner.cleanup()
@@ -225,11 +233,20 @@ async def listening(
 
 @asynccontextmanager
 async def open_worker(
-    settings: Settings, store: Store, listener: socket.socket, *, label: str, census: Census | None = None
+    settings: Settings,
+    store: Store,
+    listener: socket.socket,
+    *,
+    label: str,
+    census: Census | None = None,
+    redis_may_be_away: bool = False,
 ) -> AsyncIterator[Node]:
     """All that one worker is: its actors, and the gateway before them."""
     registry = CollectorRegistry()
-    async with open_node(settings, store, registry, label=label, redis_url=settings.server.redis_url) as node:
+    redis_url = settings.server.redis_url
+    async with open_node(
+        settings, store, registry, label=label, redis_url=redis_url, redis_may_be_away=redis_may_be_away
+    ) as node:
         gateway = settings.gateway
         if not gateway.secret:
             gateway = replace(gateway, secret=(await store.meta()).secret)
@@ -321,6 +338,8 @@ class Assignment(Struct, frozen=True):
     """The file descriptor of the workers' ``Census``."""
     number: int = 0
     label: str = ""
+    replaces: bool = False
+    """Whether it takes another's place: then it begins without Redis if need be, as the others go on without."""
 
 
 class Workers:
@@ -343,8 +362,8 @@ class Workers:
             preexec_fn=child_setup(None, signal.SIGKILL),
         )
 
-    def assignment(self, place: Place) -> bytes:
-        told = replace(self._told, number=place.number, label=self._label(place))
+    def assignment(self, place: Place, *, replaces: bool) -> bytes:
+        told = replace(self._told, number=place.number, label=self._label(place), replaces=replaces)
         return msgspec.json.encode(told, enc_hook=str)
 
     async def reaped(self, place: Place) -> None:
@@ -372,7 +391,9 @@ async def work() -> int:
     try:
         async with (
             open_postgres(url) as store,
-            open_worker(told.settings, store, listener, label=told.label, census=census) as node,
+            open_worker(
+                told.settings, store, listener, label=told.label, census=census, redis_may_be_away=told.replaces
+            ) as node,
         ):
             await agree(store, told.agreed)
             leash.look = node.look

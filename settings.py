@@ -221,7 +221,7 @@ def _malformed(settings: Settings) -> Iterator[str]:
         ("host_jwks_url", gateway.host_jwks_url, ("https", "http")),
     ):
         if url is not None and not url.startswith(tuple(f"{scheme}://" for scheme in schemes)):
-            yield f"{flag(name)} must begin with {schemes[0]}://"
+            yield f"{flag(name)} must begin with {' or '.join(f'{scheme}://' for scheme in schemes)}"
     for name, secret in (("secret", gateway.secret), ("host_jwt_secret", (gateway.host_jwt_secret or "").encode())):
         if 0 < len(secret) < SECRET_BYTES_MIN:
             yield f"{flag(name)} must have at least {SECRET_BYTES_MIN} characters"

@@ -34,7 +34,7 @@ class Leases(NamedTuple):
 
     workers: list[Lease]
     unowned: list[int]
-    """Slots that no live worker holds."""
+    """Slots that no live worker holds, whose lease runs."""
 
 
 class ActorLoad(Struct, frozen=True):

@@ -36,10 +36,12 @@ class Bus(Protocol):
         The name of the inbox is that of no other bus, nor was it ever: messages are known by it to be of one sender.
 
         Entering waits until the bus is reached, at most a few seconds; leaving, until what was sent is on its way, at
-        most a second.
+        most a second. One that was made so that it may be away is entered then all the same, and is as after a loss:
+        down until it is reached, which the listener is told.
 
         Raises:
-            BusUnavailable: It is not reached, or not one this program may use; the message is one line.
+            BusUnavailable: It may not be away, and is not reached, or not one this program may use; the message is one
+                line.
         """
         ...
 

@@ -175,13 +175,15 @@ class EmbeddedRedis:
             async with asyncio.timeout(READY_TIMEOUT_S):
                 while not await self._answers():
                     if process.returncode is not None:
-                        raise EmbeddedRedisError(self._failure("Redis cannot start"))
+                        raise EmbeddedRedisError(self._failure(f"Redis cannot start: {_how(process.returncode)}"))
                     await asyncio.sleep(POLL_S)
         except BaseException as error:
             await _stop(process)
             if isinstance(error, TimeoutError):
                 raise EmbeddedRedisError(self._failure("Redis does not answer")) from error
             raise
+        # What it has warned of until now is not why it may end later.
+        self._log_start = self._log.seek(0, os.SEEK_END)
         return process
 
     async def _answers(self) -> bool:
@@ -212,8 +214,8 @@ class EmbeddedRedis:
         clock = asyncio.get_running_loop().time
         ends: deque[float] = deque(maxlen=CRASHES_MAX)
         while True:
-            await self._process.wait()
-            why = self._failure("Redis ended")
+            status = await self._process.wait()
+            why = self._failure(f"Redis ended: {_how(status)}")
             ends.append(clock())
             if len(ends) == CRASHES_MAX and ends[-1] - ends[0] < CRASHES_WINDOW_S:
                 return why
@@ -224,7 +226,7 @@ class EmbeddedRedis:
                 return str(error)
 
     def _failure(self, what: str) -> str:
-        """``what`` happened, and what Redis has said last since it was started."""
+        """``what`` happened, and what Redis has said last: of its start, or if that went well of the time since."""
         with self.log_path.open("rb") as said:
             said.seek(self._log_start)
             lines = [
@@ -232,7 +234,7 @@ class EmbeddedRedis:
                 for line in said.read(LOG_READ_BYTES_MAX).decode(errors="replace").splitlines()
                 if line.strip()
             ]
-        return f"{what}: {lines[-1] if lines else 'it did not say why'} (see {self.log_path})"
+        return f"{what}{f': {lines[-1]}' if lines else ''} (see {self.log_path})"
 
 
 def program() -> str:
@@ -268,6 +270,11 @@ def _version(path: str) -> tuple[int, ...]:
         return ()
     found = re.search(rb"v=(\d+)\.(\d+)", said.stdout)
     return tuple(map(int, found.groups())) if found else ()
+
+
+def _how(status: int) -> str:
+    """How a process has ended."""
+    return f"status {status}" if status >= 0 else f"{signal.strsignal(-status)}"
 
 
 async def _stop(process: Process) -> None:

@@ -667,7 +667,7 @@ class MemoryStore:
         """Do ``work`` in one step, once nothing holds the slots that it ``locks``."""
         self.calls[method] += 1
         fault = self._strike(method)
-        await asyncio.sleep(0)
+        await self._turn()
         match fault:
             case RequestLost():
                 raise StoreUnavailable("request lost")
@@ -680,10 +680,14 @@ class MemoryStore:
                 pass
         await self._unlocked(locks)
         result = work()
-        await asyncio.sleep(0)
+        await self._turn()
         if isinstance(fault, ReplyLost):
             raise StoreUnavailable("reply lost")
         return result
+
+    async def _turn(self) -> None:
+        """A call travels: others get their turn."""
+        await asyncio.sleep(0)
 
     def _strike(self, method: str) -> CallFault | None:
         for fault in self.faults:

@@ -15,7 +15,7 @@ from contextlib import asynccontextmanager
 from contextvars import Context, copy_context
 from typing import NamedTuple
 
-from store.bus import EVERYONE, PENDING_BYTES_MAX, BusCounts, Listener
+from store.bus import EVERYONE, PENDING_BYTES_MAX, BusCounts, BusUnavailable, Listener
 from store.outgoing import Outgoing
 
 Route = Callable[[str, str, str, Sequence[bytes]], Sequence[float]]
@@ -58,14 +58,17 @@ class Broker:
         self._under_way: dict[_Path, deque[_Frame]] = {}
         self._due: dict[_Path, float] = {}
 
-    def bus(self, name: str, counts: BusCounts) -> "MemoryBus":
+    def bus(self, name: str, counts: BusCounts, *, may_be_away: bool = False) -> "MemoryBus":
         """A new bus; its name is for ``route``, ``cut`` and ``heal``, and never used again."""
         assert name not in self._buses
-        bus = self._buses[name] = MemoryBus(name, self, counts)
+        bus = self._buses[name] = MemoryBus(name, self, counts, may_be_away=may_be_away)
         return bus
 
     def cut(self, name: str) -> None:
-        """The bus ``name`` loses its connection, what is under way to it, and all that follows until ``heal``."""
+        """The bus ``name`` loses its connection, what is under way to it, and all that follows until ``heal``.
+
+        One that was not joined yet cannot connect until then.
+        """
         self._buses[name].cut()
 
     def heal(self, name: str) -> None:
@@ -103,9 +106,9 @@ class Broker:
 
 
 class MemoryBus:
-    """One of a ``Broker``'s buses."""
+    """One of a ``Broker``'s buses. For ``may_be_away`` see ``Bus.joined``."""
 
-    def __init__(self, name: str, broker: Broker, counts: BusCounts) -> None:
+    def __init__(self, name: str, broker: Broker, counts: BusCounts, *, may_be_away: bool) -> None:
         self.name = name
         self.inbox: str | None = None
         self.connection = 0
@@ -114,6 +117,8 @@ class MemoryBus:
         """Whose the listener's calls are, for loops that tell hosts apart by a context variable; None: nobody's."""
         self._broker = broker
         self._counts = counts
+        self._may_be_away = may_be_away
+        self._cut = False
         self._outgoing = Outgoing()
         self._down: str | None = "not joined"
         self._to_be_told = False
@@ -121,8 +126,10 @@ class MemoryBus:
     @asynccontextmanager
     async def joined(self, inbox: str, listener: Listener) -> AsyncIterator[None]:
         assert self.inbox is None, "a bus is joined once"
+        if self._cut and not self._may_be_away:
+            raise BusUnavailable("cut")
         self.inbox, self._listener, self.context = inbox, listener, copy_context()
-        self._down = None
+        self._down = "cut" if self._cut else None
         try:
             yield
             self._flush()
@@ -141,10 +148,12 @@ class MemoryBus:
         return self._down
 
     def cut(self) -> None:
+        self._cut = True
         if self.context is not None:
             self._lose("cut")
 
     def heal(self) -> None:
+        self._cut = False
         if self.context is not None and self._down is not None:
             self._down = None
             self._to_be_told = True

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from types import MappingProxyType
@@ -40,20 +41,7 @@ from store.postgres_finding import PostgresFinding
 from store.postgres_graph import PostgresGraph
 from store.postgres_notifications import PostgresNotifications
 from store.postgres_timelines import PostgresTimelines
-from store.rows import (
-    AlarmRow,
-    Author,
-    CommentRow,
-    FanoutRow,
-    FindingRow,
-    MarkRow,
-    OperationRow,
-    OutboxRow,
-    PostRow,
-    PostStateRow,
-    PostViewsRow,
-    SnapshotRow,
-)
+from store.rows import AlarmRow, Author, OutboxRow
 from store.statements import (
     ACCOUNT,
     ALARM,
@@ -63,6 +51,8 @@ from store.statements import (
     COMMENT,
     FANOUT,
     FINDING,
+    LOAD_POST,
+    LOAD_USER,
     MARK,
     OPERATION,
     OUTBOX,
@@ -147,6 +137,8 @@ async def open_postgres(url: str, *, pool_size: int = 8) -> AsyncIterator["Postg
             timeout=CONNECT_TIMEOUT_S,
             command_timeout=ANSWER_TIMEOUT_S,
             server_settings=dict(_SETTINGS),
+            # What is asked seldom, as when slots move, is asked when somebody waits.
+            max_cached_statement_lifetime=0,
         )
     store = PostgresStore(url, pool)
     try:
@@ -276,10 +268,6 @@ def _decode_time(value: tuple[int]) -> int:
     return value[0] // 1000 + _POSTGRES_EPOCH_MS
 
 
-def _encode_json(value: Any) -> str:
-    return msgspec.json.encode(value).decode()
-
-
 async def _leave_as_is(connection: Connection) -> None:
     """No statement here leaves anything behind in its session: a reset would be a round trip after every read."""
 
@@ -335,12 +323,21 @@ class PostgresStore:
 
     async def warm(self) -> None:
         """Open every connection and have the usual statements prepared: 0.2 s that nobody then waits."""
-        await asyncio.gather(*(self.load_post(0) for _ in range(self._pool.get_max_size())))
+        nobody = UUID(int=0)
+        for ask in (
+            partial(self.load_post, 0),
+            partial(self.load_user, 0),
+            partial(self.claim, nobody, ()),
+            partial(self.release, nobody, {}),
+            self.owners,
+        ):
+            # As many at once as there are connections: so each has it prepared.
+            await asyncio.gather(*(ask() for _ in range(self._pool.get_max_size())))
         for shape in USUAL_SHAPES:
             statement = self._statements[shape] = commit_statement(shape)
             async with self._committing:
                 with _translated():
-                    await self._write(statement, no_arguments(shape, UUID(int=0)))
+                    await self._write(statement, no_arguments(shape, nobody))
 
     # -- ownership
 
@@ -487,46 +484,36 @@ UPDATE slot SET owner = NULL FROM held WHERE slot.slot = held.slot AND slot.owne
     # -- reading
 
     async def load_post(self, post_id: int) -> LoadedPost:
-        async with self._snapshot() as connection:
-            values = await connection.fetchrow(_POST_WITH_ITS_PARTS, post_id, f"post:{post_id}")
-            assert values is not None
-            post, author, state, fanout, finding, views, snapshot = _parts(values)
-            operations, marks, alarms = await _load(connection, f"post:{post_id}")
-            return LoadedPost(
-                snapshot=snapshot,
-                operations=operations,
-                marks=marks,
-                alarms=alarms,
-                post=post,
-                author=author,
-                state=state,
-                fanout=fanout,
-                finding=finding,
-                views=views,
-                comments=await _load_comments(connection, post_id, snapshot),
-                reactions=await _rows(
-                    connection, REACTION, "post_id = $1 AND version > $2", post_id, snapshot.version if snapshot else 0
-                ),
-            )
+        (values,) = await self._fetch(LOAD_POST, post_id, f"post:{post_id}")
+        read = Reader(values)
+        return LoadedPost(
+            post=read.one(POST),
+            author=_face(read.next(AUTHOR_WIDTH)),
+            state=read.one(POST_STATE),
+            fanout=read.one(FANOUT),
+            finding=read.one(FINDING),
+            views=read.one(POST_VIEWS),
+            snapshot=read.one(SNAPSHOT),
+            operations=read.all(OPERATION),
+            marks=read.all(MARK),
+            alarms=read.all(ALARM),
+            comments=read.all(COMMENT),
+            reactions=read.all(REACTION),
+        )
 
     async def load_user(self, account_id: int) -> LoadedUser:
-        async with self._snapshot() as connection:
-            operations, marks, alarms = await _load(connection, f"user:{account_id}")
-            return LoadedUser(
-                snapshot=await _row(connection, SNAPSHOT, "actor = $1", f"user:{account_id}"),
-                operations=operations,
-                marks=marks,
-                alarms=alarms,
-                account=await _row(connection, ACCOUNT, "id = $1", account_id),
-                state=await _row(connection, USER_STATE, "user_id = $1", account_id),
-                sessions=await _rows(
-                    connection,
-                    SESSION,
-                    "account_id = $1 AND revoked_at IS NULL AND expires_at > clock_timestamp() ORDER BY created_at, id",
-                    account_id,
-                ),
-                unread=list(map(tuple, await connection.fetch(_UNREAD, account_id))),
-            )
+        (values,) = await self._fetch(LOAD_USER, account_id, f"user:{account_id}")
+        read = Reader(values)
+        return LoadedUser(
+            account=read.one(ACCOUNT),
+            state=read.one(USER_STATE),
+            snapshot=read.one(SNAPSHOT),
+            operations=read.all(OPERATION),
+            marks=read.all(MARK),
+            alarms=read.all(ALARM),
+            sessions=read.all(SESSION),
+            unread=read.pairs(),
+        )
 
     async def comments(self, post_id: int, ids: Sequence[int]) -> list[WrittenComment]:
         found = await self._fetch(
@@ -672,16 +659,6 @@ UPDATE slot SET owner = NULL FROM held WHERE slot.slot = held.slot AND slot.owne
         finally:
             connection.terminate()
 
-    @asynccontextmanager
-    async def _snapshot(self) -> AsyncIterator[Connection]:
-        """A connection on which every statement reads the same state of the database."""
-        with _translated():
-            async with (
-                self._pool.acquire(timeout=CONNECT_TIMEOUT_S) as connection,
-                connection.transaction(isolation="repeatable_read", readonly=True),
-            ):
-                yield connection
-
 
 class _LongTransaction:
     """See ``store.postgres_edges.Transaction``."""
@@ -707,88 +684,37 @@ class _LongTransaction:
 # -- reading rows
 
 
-def _select(table: Table[Any], condition: str) -> str:
-    return f"SELECT {table.selected} FROM {table.row_type.table} WHERE {condition}"
-
-
-async def _rows(connection: Connection, table: Table[RowT], condition: str, *arguments: Any) -> list[RowT]:
-    return [table.row(values) for values in await connection.fetch(_select(table, condition), *arguments)]
-
-
-async def _row(connection: Connection, table: Table[RowT], condition: str, *arguments: Any) -> RowT | None:
-    rows = await _rows(connection, table, condition, *arguments)
-    return rows[0] if rows else None
-
-
-async def _load(connection: Connection, actor: str) -> tuple[list[OperationRow], list[MarkRow], list[AlarmRow]]:
-    """What every activation begins with, besides its own rows."""
-    return (
-        await _rows(connection, OPERATION, "actor = $1 ORDER BY at, account_id, op", actor),
-        await _rows(connection, MARK, "receiver = $1 ORDER BY slot", actor),
-        await _rows(connection, ALARM, "actor = $1 ORDER BY name", actor),
-    )
-
-
-async def _load_comments(connection: Connection, post_id: int, snapshot: SnapshotRow | None) -> list[CommentRow]:
-    """Those changed since the snapshot, without their bodies: an actor keeps none.
-
-    A change that is published raises the offset; what is held has none. Both are found by one index, a version is not.
-    """
-    version, head = (snapshot.version, snapshot.head) if snapshot else (0, 0)
-    columns = ", ".join("''" if column.field == "body" else column.name for column in COMMENT.columns)
-    found = await connection.fetch(
-        f"SELECT {columns} FROM comment"
-        " WHERE post_id = $1 AND version > $2 AND (changed_offset > $3 OR changed_offset = 0) ORDER BY id",
-        post_id,
-        version,
-        head,
-    )
-    return [COMMENT.row(values) for values in found]
-
-
-_POST_WITH_ITS_PARTS = f"""\
-SELECT {POST.selected}, {AUTHOR_COLUMNS}, {POST_STATE.selected}, {FANOUT.selected}, {FINDING.selected},
-    {POST_VIEWS.selected}, {SNAPSHOT.selected}
-FROM (SELECT) AS always
-LEFT JOIN post ON post.id = $1
-LEFT JOIN account ON account.id = post.author_id AND {AUTHOR_SHOWN}
-LEFT JOIN post_state ON post_state.post_id = $1
-LEFT JOIN fanout ON fanout.post_id = $1
-LEFT JOIN post_finding ON post_finding.post_id = $1
-LEFT JOIN post_views ON post_views.post_id = $1
-LEFT JOIN snapshot ON snapshot.actor = $2"""
-"""Whatever there is at most one of, in one round trip: while an actor loads, somebody waits."""
-
-_UNREAD = """\
-SELECT id, changed_offset FROM notification WHERE user_id = $1 AND NOT gone
-    AND changed_offset > coalesce((SELECT read_offset FROM user_state WHERE user_id = $1), 0) ORDER BY id"""
-
 AUTHOR_WIDTH = AUTHOR_COLUMNS.count(",") + 1
 
 
-def _parts(
-    values: Iterable[Any],
-) -> tuple[
-    PostRow | None,
-    Author | None,
-    PostStateRow | None,
-    FanoutRow | None,
-    FindingRow | None,
-    PostViewsRow | None,
-    SnapshotRow | None,
-]:
-    """The rows in the one that ``_POST_WITH_ITS_PARTS`` gives."""
-    rest = iter(values)
-
-    def part(table: Table[RowT]) -> RowT | None:
-        columns = tuple(islice(rest, len(table.columns)))
-        return None if columns[0] is None else table.row(columns)
-
-    # In the order of the columns.
-    post, author = part(POST), _face(tuple(islice(rest, AUTHOR_WIDTH)))
-    return post, author, part(POST_STATE), part(FANOUT), part(FINDING), part(POST_VIEWS), part(SNAPSHOT)
+def _select(table: Table[Any], condition: str) -> str:
+    return f"SELECT {table.selected} FROM {table.row_type.table} WHERE {condition}"
 
 
 def _face(values: Sequence[Any]) -> Author | None:
     """The author in ``AUTHOR_COLUMNS`` of an outer join."""
     return None if values[0] is None else Author(*values)
+
+
+class Reader:
+    """Takes what one statement gives of several tables, in the order of its columns."""
+
+    def __init__(self, values: Iterable[Any]) -> None:
+        self._rest = iter(values)
+
+    def next(self, width: int) -> tuple[Any, ...]:
+        return tuple(islice(self._rest, width))
+
+    def one(self, table: Table[RowT]) -> RowT | None:
+        """The row of an outer join, if there is one."""
+        values = self.next(len(table.columns))
+        return None if values[0] is None else table.row(values)
+
+    def all(self, table: Table[RowT]) -> list[RowT]:
+        """The rows that are gathered as arrays."""
+        return table.rows(self.next(len(table.columns)))
+
+    def pairs(self) -> list[tuple[int, int]]:
+        """Of two columns that are gathered as arrays."""
+        ones, others = self.next(2)
+        return list(zip(ones or (), others or (), strict=True))

@@ -121,11 +121,12 @@ class Senders:
 
 
 class RedisBus:
-    """Of one worker; ``cluster`` keeps apart what shares a Redis."""
+    """Of one worker; ``cluster`` keeps apart what shares a Redis. For ``may_be_away`` see ``Bus.joined``."""
 
-    def __init__(self, url: str, counts: BusCounts, *, cluster: str) -> None:
+    def __init__(self, url: str, counts: BusCounts, *, cluster: str, may_be_away: bool = False) -> None:
         self._url = url
         self._counts = counts
+        self._may_be_away = may_be_away
         self._prefix = f"plaudit:{cluster}:"
         self._outgoing = Outgoing()
         self._in_flight = 0
@@ -172,7 +173,7 @@ class RedisBus:
     # -- the life of a link
 
     async def _run(self, listener: Listener, reached: "asyncio.Future[None]") -> None:
-        """Keep a link until cancelled; if the first cannot be made, end with the reason in ``reached``."""
+        """Keep a link until cancelled; if the first must be made and cannot, end with the reason in ``reached``."""
         clock = asyncio.get_running_loop().time
         backoff_s = BACKOFF_MIN_S
         while True:
@@ -185,12 +186,14 @@ class RedisBus:
                 # The listener's mistake. It may be in any state now: told that it missed something, it begins anew.
                 log.exception("a message could not be handled")
                 why = "a message could not be handled"
-            if not reached.done():
+            if not reached.done() and not self._may_be_away:
                 reached.set_exception(BusUnavailable(why))
                 return
             if why != self._down:
                 log.warning("the bus is away: %s", why)
             self._down = why
+            if not reached.done():
+                reached.set_result(None)
             # One that is made and soon lost, again and again, must not keep everybody busy with catching up.
             lasted = clock() - began > OPEN_TIMEOUT_S + BACKOFF_MAX_S
             backoff_s = BACKOFF_MIN_S if lasted else min(2 * backoff_s, BACKOFF_MAX_S)

@@ -1,5 +1,7 @@
 """The SQL of the rows, derived from their structs: a commit's statement and arguments, and the lists to read by.
 
+Many rows travel as an array for each column, to be written as well as to be read beside other rows in one statement.
+
 A field is the column of the same name; a time ``created_ms`` is the column ``created_at timestamptz``. Both ways a time
 is an ``int`` of Unix milliseconds, and ``jsonb`` a Python value: the connection's codecs see to that.
 """
@@ -109,6 +111,24 @@ class Table(Generic[RowT]):
 
     def row(self, values: Iterable[Any]) -> RowT:
         return self.row_type(**dict(zip(self._fields, values, strict=True)))
+
+    def gathered(self, condition: str, *, blank: str = "") -> str:
+        """A subquery of one row, named as the table: an array for each column; ``rows`` takes them in this order.
+
+        Of the text column ``blank`` only the type is read. ``condition`` may end with an order.
+        """
+        table = self.row_type.table
+        selected = ", ".join(
+            f"''::text AS {column.name}" if column.name == blank else f"{table}.{column.name}"
+            for column in self.columns
+        )
+        arrays = ", ".join(f"array_agg({column.name}) AS {column.name}" for column in self.columns)
+        return f"LATERAL (SELECT {arrays} FROM (SELECT {selected} FROM {table} WHERE {condition}) AS r) AS {table}"
+
+    def rows(self, arrays: Sequence[Sequence[Any] | None]) -> list[RowT]:
+        """The rows in what ``gathered`` gives: NULLs, if there are none."""
+        columns = [array for array in arrays if array is not None]
+        return [self.row(values) for values in zip(*columns, strict=True)]
 
     def as_usual(self, row: RowT) -> bool:
         """Whether all values that are usual for the type are those of ``row``."""
@@ -335,3 +355,49 @@ ORDER BY page.changed_offset"""
 Always at least one row: the head, whether the page holds all that changed, and of one change its offset, the columns of
 the comment or of the post, and of the author. Where nothing changed, these are NULL.
 """
+
+# Without the bodies: an actor keeps none. A change that is published raises the offset; what is held has none. Both are
+# found by one index, a version is not.
+_NEWER_COMMENT = """\
+post_id = $1 AND comment.version > coalesce(snapshot.version, 0)
+    AND (changed_offset > coalesce(snapshot.head, 0) OR changed_offset = 0) ORDER BY comment.id"""
+_LIVE_SESSION = """\
+account_id = $1 AND revoked_at IS NULL AND expires_at > clock_timestamp() ORDER BY session.created_at, session.id"""
+
+_ACTOR = f"""\
+CROSS JOIN {OPERATION.gathered("actor = $2 ORDER BY at, account_id, op")}
+CROSS JOIN {MARK.gathered("receiver = $2 ORDER BY slot")}
+CROSS JOIN {ALARM.gathered("actor = $2 ORDER BY name")}"""
+
+LOAD_POST = f"""\
+SELECT {POST.selected}, {AUTHOR_COLUMNS}, {POST_STATE.selected}, {FANOUT.selected}, {FINDING.selected},
+    {POST_VIEWS.selected}, {SNAPSHOT.selected}, operation.*, mark.*, alarm.*, comment.*, reaction.*
+FROM (SELECT) AS always
+LEFT JOIN post ON post.id = $1
+LEFT JOIN account ON account.id = post.author_id AND {AUTHOR_SHOWN}
+LEFT JOIN post_state ON post_state.post_id = $1
+LEFT JOIN fanout ON fanout.post_id = $1
+LEFT JOIN post_finding ON post_finding.post_id = $1
+LEFT JOIN post_views ON post_views.post_id = $1
+LEFT JOIN snapshot ON snapshot.actor = $2
+{_ACTOR}
+CROSS JOIN {COMMENT.gathered(_NEWER_COMMENT, blank="body")}
+CROSS JOIN {REACTION.gathered("post_id = $1 AND reaction.version > coalesce(snapshot.version, 0)")}"""
+"""Post $1, whose key is $2, at one moment: what there is at most one of, then each table's rows as arrays.
+
+One statement is one round trip, and needs no transaction: while an actor loads, somebody waits.
+"""
+
+LOAD_USER = f"""\
+SELECT {ACCOUNT.selected}, {USER_STATE.selected}, {SNAPSHOT.selected}, operation.*, mark.*, alarm.*, session.*, unread.*
+FROM (SELECT) AS always
+LEFT JOIN account ON account.id = $1
+LEFT JOIN user_state ON user_state.user_id = $1
+LEFT JOIN snapshot ON snapshot.actor = $2
+{_ACTOR}
+CROSS JOIN {SESSION.gathered(_LIVE_SESSION)}
+CROSS JOIN LATERAL (
+    SELECT array_agg(id ORDER BY id) AS ids, array_agg(changed_offset ORDER BY id) AS offsets FROM notification
+    WHERE user_id = $1 AND NOT gone AND changed_offset > coalesce(user_state.read_offset, 0)
+) AS unread"""
+"""The same for user $1."""

@@ -11,6 +11,8 @@ from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
+import psutil
+
 ROOT = Path(__file__).parent.parent
 START_TIMEOUT_S = 60.0
 """The first start creates a database."""
@@ -62,6 +64,15 @@ async def serving(*arguments: str, environment: Mapping[str, str] | None = None)
         await _end(process)
         if reading is not None:
             await reading
+
+
+def lives(process: psutil.Process) -> bool:
+    """Not when it has ended but was not reaped yet, as orphans are when the system comes to it."""
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        # Between the two questions.
+        return False
 
 
 @contextmanager

@@ -6,7 +6,6 @@ import signal
 import sys
 from asyncio.subprocess import PIPE
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import aiohttp
 import msgspec
@@ -47,66 +46,62 @@ async def complaint(*arguments: str) -> str:
     return complained
 
 
-async def test_the_command_shows_a_running_server_on_its_embedded_database() -> None:
-    with TemporaryDirectory(prefix="pl-") as directory:
-        data = f"{directory}/data"
-        async with serving("server.py", "--port", "0", "--data-dir", data) as served, aiohttp.ClientSession() as client:
-            account = {"handle": "ada", "password": "correct horse"}
-            async with client.post(f"{served.url}/v1/accounts", json=account) as response:
-                assert response.status == 201
-            where = ("--data-dir", data, "--port", str(served.port))
+async def test_the_command_shows_a_running_server_on_its_embedded_database(database_dir: Path) -> None:
+    data = str(database_dir)
+    async with serving("server.py", "--port", "0", "--data-dir", data) as served, aiohttp.ClientSession() as client:
+        account = {"handle": "ada", "password": "correct horse"}
+        async with client.post(f"{served.url}/v1/accounts", json=account) as response:
+            assert response.status == 201
+        where = ("--data-dir", data, "--port", str(served.port))
 
-            status, said, complained = await cluster("--json", *where)
+        status, said, complained = await cluster("--json", *where)
+        assert (status, complained) == (0, "")
+        view = msgspec.json.decode(said, type=ClusterView)
+        [worker] = view.workers
+        assert (worker.state, worker.slots, worker.failing) == ("ready", 256, {})
+        assert worker.lease_s is not None
+        assert 0 < worker.lease_s <= 3
+        assert view.slots_without_owner == []
+
+        status, said, _ = await cluster("--data-dir", data, "--url", served.url)
+        assert status == 0
+        assert "ready" in said
+        assert "Every slot has an owner." in said
+
+        assert "another secret" in await complaint("--secret", SECRET, *where)
+        assert "no server answers at http://127.0.0.1:1 " in await complaint("--data-dir", data, "--port", "1")
+    assert "no server runs on data directory" in await complaint(*where)
+    assert sorted(path.name for path in database_dir.parent.iterdir()) == ["data"]
+
+
+async def test_the_command_shows_every_worker_and_the_bus_between_them(database_dir: Path) -> None:
+    options = ("--data-dir", str(database_dir), "--workers", "2")
+    async with serving("server.py", "--port", "0", *options) as served, asyncio.timeout(PATIENCE_S):
+        while True:
+            status, said, complained = await cluster("--json", "--url", served.url, *options)
             assert (status, complained) == (0, "")
             view = msgspec.json.decode(said, type=ClusterView)
-            [worker] = view.workers
-            assert (worker.state, worker.slots, worker.failing) == ("ready", 256, {})
-            assert worker.lease_s is not None
-            assert 0 < worker.lease_s <= 3
-            assert view.slots_without_owner == []
-
-            status, said, _ = await cluster("--data-dir", data, "--url", served.url)
-            assert status == 0
-            assert "ready" in said
-            assert "Every slot has an owner." in said
-
-            assert "another secret" in await complaint("--secret", SECRET, *where)
-            assert "no server answers at http://127.0.0.1:1 " in await complaint("--data-dir", data, "--port", "1")
-        assert "no server runs on data directory" in await complaint(*where)
-        assert sorted(path.name for path in Path(directory).iterdir()) == ["data"]
+            if [worker.state for worker in view.workers] == ["ready", "ready"]:
+                break
+        assert [worker.bus and worker.bus.state for worker in view.workers] == ["up", "up"]
+        assert view.slots_without_owner == []
+        async with aiohttp.ClientSession() as client, client.get(f"{served.url}/metrics") as response:
+            figures = await response.text()
+        assert all(f'plaudit_slots{{worker="{worker.label}"}}' in figures for worker in view.workers)
 
 
-async def test_the_command_shows_every_worker_and_the_bus_between_them() -> None:
-    with TemporaryDirectory(prefix="pl-") as directory:
-        options = ("--data-dir", f"{directory}/data", "--workers", "2")
-        async with serving("server.py", "--port", "0", *options) as served, asyncio.timeout(PATIENCE_S):
-            while True:
-                status, said, complained = await cluster("--json", "--url", served.url, *options)
-                assert (status, complained) == (0, "")
-                view = msgspec.json.decode(said, type=ClusterView)
-                if [worker.state for worker in view.workers] == ["ready", "ready"]:
-                    break
-            assert [worker.bus and worker.bus.state for worker in view.workers] == ["up", "up"]
-            assert view.slots_without_owner == []
-            async with aiohttp.ClientSession() as client, client.get(f"{served.url}/metrics") as response:
-                figures = await response.text()
-            assert all(f'plaudit_slots{{worker="{worker.label}"}}' in figures for worker in view.workers)
+async def test_the_command_ends_quietly_when_nobody_reads_it_any_more(database_dir: Path) -> None:
+    options = ("--data-dir", str(database_dir), "--secret", SECRET)
+    async with serving("server.py", "--port", "0", *options) as served:
+        for form in ((), ("--json",)):
+            assert await unread("--url", served.url, *options, *form) == (128 + signal.SIGPIPE, "")
 
 
-async def test_the_command_ends_quietly_when_nobody_reads_it_any_more() -> None:
-    with TemporaryDirectory(prefix="pl-") as directory:
-        options = ("--data-dir", f"{directory}/data", "--secret", SECRET)
-        async with serving("server.py", "--port", "0", *options) as served:
-            for form in ((), ("--json",)):
-                assert await unread("--url", served.url, *options, *form) == (128 + signal.SIGPIPE, "")
-
-
-async def test_with_a_secret_of_its_own_the_command_needs_no_database() -> None:
-    with TemporaryDirectory(prefix="pl-") as directory:
-        options = ("--secret", SECRET, "--data-dir", f"{directory}/data")
-        async with serving("server.py", "--port", "0", *options) as served:
-            status, said, _ = await cluster(
-                "--secret", SECRET, "--data-dir", f"{directory}/other", "--url", f"{served.url}/"
-            )
-            assert (status, "ready" in said) == (0, True)
-        assert not Path(directory, "other").exists()
+async def test_with_a_secret_of_its_own_the_command_needs_no_database(database_dir: Path) -> None:
+    options = ("--secret", SECRET, "--data-dir", str(database_dir))
+    async with serving("server.py", "--port", "0", *options) as served:
+        status, said, _ = await cluster(
+            "--secret", SECRET, "--data-dir", str(database_dir.with_name("other")), "--url", f"{served.url}/"
+        )
+        assert (status, "ready" in said) == (0, True)
+    assert not database_dir.with_name("other").exists()

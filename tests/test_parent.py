@@ -36,6 +36,7 @@ class Nursery:
         self._assignments = assignments
         """Of each process in turn, the last one again and again."""
         self.started: list[Place] = []
+        self.replacing: list[bool] = []
         self.pids: list[int] = []
         self.times: list[float] = []
         self.reaped_places: list[Place] = []
@@ -55,7 +56,8 @@ class Nursery:
             self.changed.notify_all()
         return process
 
-    def assignment(self, place: Place) -> bytes:
+    def assignment(self, place: Place, *, replaces: bool) -> bytes:
+        self.replacing.append(replaces)
         return self._assignments[min(place.serial, len(self._assignments)) - 1].encode()
 
     async def reaped(self, place: Place) -> None:
@@ -116,6 +118,15 @@ async def test_a_killed_worker_is_replaced_and_declared_dead_and_the_others_look
         assert nursery.started[2] == Place(1, 3)
         assert nursery.reaped_places == [Place(1, 1)]
         assert await asyncio.wait_for(nursery.heard.get(), WAIT_S) == f"{nursery.pids[1]} look"
+
+
+async def test_who_comes_in_the_place_of_another_is_told_so() -> None:
+    nursery = Nursery(SERVE)
+    async with keeping(2, nursery) as parent:
+        assert nursery.replacing == [False, False]
+        parent.restart()
+        await nursery.until_reaped(2)
+    assert nursery.replacing == [False, False, True, True]
 
 
 async def test_a_worker_that_dies_again_and_again_is_replaced_ever_more_slowly() -> None:

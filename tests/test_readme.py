@@ -5,7 +5,6 @@ import re
 import shutil
 from asyncio.subprocess import PIPE
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import pytest
 from msgspec.structs import fields
@@ -20,13 +19,12 @@ README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
 
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="needs curl")
-async def test_the_commands_of_the_readme_work_as_they_stand() -> None:
+async def test_the_commands_of_the_readme_work_as_they_stand(database_dir: Path) -> None:
     (script,) = re.findall(r"```bash\n(.*?)```", README, re.DOTALL)
-    with TemporaryDirectory(prefix="pl-") as directory:
-        async with serving("server.py", "--port", "0", "--data-dir", f"{directory}/data") as served:
-            script = script.replace("http://127.0.0.1:8080", served.url).replace("curl -s", "curl -sS --fail-with-body")
-            bash = await asyncio.create_subprocess_exec("bash", "-euo", "pipefail", "-c", script, stdout=PIPE)
-            said, _ = await bash.communicate()
+    async with serving("server.py", "--port", "0", "--data-dir", str(database_dir)) as served:
+        script = script.replace("http://127.0.0.1:8080", served.url).replace("curl -s", "curl -sS --fail-with-body")
+        bash = await asyncio.create_subprocess_exec("bash", "-euo", "pipefail", "-c", script, stdout=PIPE)
+        said, _ = await bash.communicate()
     assert bash.returncode == 0, said.decode()
     assert b'"body":"Nice."' in said
     assert b'"like":1' in said

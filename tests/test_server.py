@@ -26,7 +26,7 @@ from actors.policy import Policy
 from protocol.gateway.options import SettingsError, flag, variable
 from protocol.gateway.settings import GatewaySettings, Rate
 from settings import HELP, VERSION, ServerSettings, Settings, read_settings
-from tests.processes import Served, serving
+from tests.processes import Served, lives, serving
 from tests.site import HOST_SECRET, host_token
 
 ROOT = Path(__file__).parents[1]
@@ -142,7 +142,7 @@ def test_a_value_is_the_same_by_flag_by_variable_and_by_file(
         (["--port", "65536"], {}, "--port must be at most 65535"),
         (["--workers", "0"], {}, "--workers must be more than 0"),
         (["--workers", "65"], {}, "--workers must be at most 64"),
-        (["--redis-url", "localhost:6379"], {}, "--redis-url must begin with redis://"),
+        (["--redis-url", "localhost:6379"], {}, "--redis-url must begin with redis:// or rediss:// or unix://"),
         (["--database-url", "mysql://localhost/x"], {}, "--database-url must begin with postgresql://"),
         (["--public-url", "example.org"], {}, "--public-url must begin with https://"),
         (["--allowed-origins", "example.org"], {}, "example.org is not like https://example.org"),
@@ -250,7 +250,7 @@ async def stop(served: Served, number: signal.Signals) -> float:
     began = time.monotonic()
     served.process.send_signal(number)
     assert await served.process.wait() == 0
-    assert not [child for child in family if child.is_running() and child.status() != psutil.STATUS_ZOMBIE]
+    assert not [child for child in family if lives(child)]
     return time.monotonic() - began
 
 
@@ -265,20 +265,20 @@ async def test_a_server_starts_serves_its_pages_and_ends_at_ctrl_c_even_while_so
             assert await stop(served, signal.SIGINT) < STOPPED_WITHIN_S
 
 
-async def test_a_killed_server_starts_again_on_the_same_data(data_dir: Path) -> None:
-    async with serving_on(data_dir) as served:
+async def test_a_killed_server_starts_again_on_the_same_data(database_dir: Path) -> None:
+    async with serving_on(database_dir) as served:
         await served.kill()
-    async with serving_on(data_dir) as served:
+    async with serving_on(database_dir) as served:
         assert (await get(f"{served.url}/readyz"))[0] == 200
         assert await stop(served, signal.SIGTERM) < STOPPED_WITHIN_S
 
 
-async def test_what_is_in_use_is_refused_in_one_line(data_dir: Path) -> None:
-    async with serving_on(data_dir) as served:
-        assert f"in use by process {served.pid}" in await complaint("--port", "0", "--data-dir", str(data_dir))
-        busy = await complaint("--port", str(served.port), "--data-dir", str(data_dir.with_name("other")))
+async def test_what_is_in_use_is_refused_in_one_line(database_dir: Path) -> None:
+    async with serving_on(database_dir) as served:
+        assert f"in use by process {served.pid}" in await complaint("--port", "0", "--data-dir", str(database_dir))
+        busy = await complaint("--port", str(served.port), "--data-dir", str(database_dir.with_name("other")))
         assert f"port {served.port} of 127.0.0.1: it is in use by another program" in busy
-    assert not data_dir.with_name("other").exists()
+    assert not database_dir.with_name("other").exists()
 
 
 async def test_a_signal_during_the_start_ends_it_and_what_it_started(data_dir: Path) -> None:
@@ -294,9 +294,9 @@ async def test_a_signal_during_the_start_ends_it_and_what_it_started(data_dir: P
     assert not list(data_dir.glob("postgres*"))
 
 
-async def test_a_server_whose_database_ends_says_so_and_ends(data_dir: Path) -> None:
-    async with serving_on(data_dir) as served:
-        os.kill(int((data_dir / "postgres" / "postmaster.pid").read_text().split()[0]), signal.SIGKILL)
+async def test_a_server_whose_database_ends_says_so_and_ends(database_dir: Path) -> None:
+    async with serving_on(database_dir) as served:
+        os.kill(int((database_dir / "postgres" / "postmaster.pid").read_text().split()[0]), signal.SIGKILL)
         assert await served.process.wait() == 2
     assert "plaudit: Postgres ended" in served.output[-1]
 
@@ -314,9 +314,9 @@ async def test_a_start_that_cannot_succeed_is_refused_in_one_line(arguments: lis
     assert said in await complaint(*arguments, "--port", "0")
 
 
-async def test_an_account_can_be_given_a_role_and_the_streams_a_new_epoch(data_dir: Path) -> None:
-    at = ["--data-dir", str(data_dir)]
-    async with serving_on(data_dir) as served, aiohttp.ClientSession() as client:
+async def test_an_account_can_be_given_a_role_and_the_streams_a_new_epoch(database_dir: Path) -> None:
+    at = ["--data-dir", str(database_dir)]
+    async with serving_on(database_dir) as served, aiohttp.ClientSession() as client:
         ada = {"handle": "Ada", "name": "Ada", "email": "ada@example.org", "password": "a long password"}
         async with client.post(f"{served.url}/v1/accounts", json=ada) as response:
             assert response.status < 300, await response.text()
@@ -328,11 +328,11 @@ async def test_an_account_can_be_given_a_role_and_the_streams_a_new_epoch(data_d
     assert (await run_to_the_end("new-epoch", *at))[0] == 0
 
 
-async def test_a_lost_password_is_replaced(data_dir: Path) -> None:
-    at = ["--data-dir", str(data_dir)]
+async def test_a_lost_password_is_replaced(database_dir: Path) -> None:
+    at = ["--data-dir", str(database_dir)]
     ada = {"handle": "ada", "password": "a long password"}
     of_the_host = {"Authorization": f"Bearer {host_token(1)}"}
-    async with serving_on(data_dir, "--host-jwt-secret", HOST_SECRET) as served, aiohttp.ClientSession() as client:
+    async with serving_on(database_dir, "--host-jwt-secret", HOST_SECRET) as served, aiohttp.ClientSession() as client:
         await client.post(f"{served.url}/v1/accounts", json=ada)
         async with client.get(f"{served.url}/v1/me", headers=of_the_host) as response:
             hosted = (await response.json())["handle"]
@@ -343,7 +343,7 @@ async def test_a_lost_password_is_replaced(data_dir: Path) -> None:
         0,
         "ada has a new password, and is signed out everywhere\n",
     )
-    async with serving_on(data_dir) as served, aiohttp.ClientSession() as client:
+    async with serving_on(database_dir) as served, aiohttp.ClientSession() as client:
         for password, status in (("a long password", 401), ("another password", 201)):
             login = {"login": "ada", "password": password}
             async with client.post(f"{served.url}/v1/sessions", json=login) as response:

@@ -4,10 +4,9 @@ import asyncio
 import os
 import signal
 import socket
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import aiohttp
 import psutil
@@ -16,7 +15,8 @@ import pytest
 import server
 from store.embedded import EmbeddedPostgres
 from store.embedded_redis import EmbeddedRedis
-from tests.processes import Served, serving
+from tests.faults.proxy import Proxy
+from tests.processes import Served, lives, serving
 from tests.test_server import complaint
 
 WAIT_S = 30.0
@@ -24,9 +24,8 @@ SECRET = "a secret that nobody may read in a list of processes"
 
 
 @pytest.fixture
-def data_dir() -> Iterator[Path]:
-    with TemporaryDirectory(prefix="pl-") as directory:
-        yield Path(directory) / "data"
+def data_dir(database_dir: Path) -> Path:
+    return database_dir
 
 
 @asynccontextmanager
@@ -90,6 +89,30 @@ async def test_a_killed_worker_is_replaced(data_dir: Path) -> None:
         await until_ready(served)
 
 
+async def test_workers_that_are_killed_while_redis_is_away_are_replaced_and_ready_when_it_returns(
+    data_dir: Path, tmp_path: Path
+) -> None:
+    async with (
+        EmbeddedRedis(tmp_path / "redis") as redis,
+        Proxy(redis.url) as network,
+        serving_by_two(data_dir, "--redis-url", network.url) as served,
+        aiohttp.ClientSession() as client,
+    ):
+        network.refuse()
+        old = workers(served)
+        for worker in old.values():
+            worker.kill()
+        # Asked before somebody is there to answer, who is new then.
+        async with asyncio.timeout(WAIT_S), client.get(f"{served.url}/healthz") as response:
+            assert response.status == 200
+        async with client.get(f"{served.url}/readyz") as response:
+            assert response.status == 503
+            assert "cannot be reached" in (await response.json())["failing"]["bus"]
+        await until(lambda: len(workers(served)) == 2 and not set(old.values()) & set(workers(served).values()))
+        network.accept()
+        await until_ready(served)
+
+
 async def test_a_killed_parent_leaves_nothing_and_the_same_command_serves_again(data_dir: Path) -> None:
     async with serving_by_two(data_dir) as served:
         family = psutil.Process(served.pid).children(recursive=True)
@@ -99,10 +122,6 @@ async def test_a_killed_parent_leaves_nothing_and_the_same_command_serves_again(
         async with serving_by_two(data_dir, port=served.port) as again:
             await until_ready(again)
             assert not [process for process in family if lives(process)]
-
-
-def lives(process: psutil.Process) -> bool:
-    return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -150,6 +169,34 @@ async def test_a_restart_replaces_every_worker_while_requests_go_on(data_dir: Pa
         await until_ready(served)
 
 
+async def test_who_keeps_a_connection_is_not_cut_off_by_a_restart(data_dir: Path) -> None:
+    ends = 0
+
+    async def ask(served: Served, old: list[psutil.Process]) -> None:
+        """One request after the other, on a connection that is kept until an answer says that it is the last."""
+        nonlocal ends
+        while any(lives(process) for process in old):
+            reader, writer = await asyncio.open_connection("127.0.0.1", served.port)
+            kept = True
+            while kept and any(lives(process) for process in old):
+                writer.write(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+                head = (await reader.readuntil(b"\r\n\r\n")).lower()
+                assert b"http/1.1 200" in head
+                await reader.readexactly(int(head.partition(b"content-length: ")[2].split()[0]))
+                kept = b"connection: close" not in head
+            ends += not kept
+            writer.close()
+
+    async with serving_by_two(data_dir) as served:
+        old = list(workers(served).values())
+        async with asyncio.timeout(WAIT_S), asyncio.TaskGroup() as clients:
+            for _ in range(8):
+                clients.create_task(ask(served, old))
+            await asyncio.sleep(0.2)
+            os.kill(served.pid, signal.SIGHUP)
+        assert ends
+
+
 async def test_no_command_line_holds_a_secret(data_dir: Path) -> None:
     async with serving_by_two(data_dir) as served:
         for process in psutil.Process(served.pid).children(recursive=True):
@@ -175,6 +222,7 @@ async def test_servers_share_a_database_by_one_redis_and_the_same_rules_or_not_a
     async with (
         EmbeddedPostgres(tmp_path / "first") as postgres,
         EmbeddedRedis(tmp_path / "first") as redis,
+        EmbeddedRedis(tmp_path / "other") as other_redis,
     ):
         database = ("--port", "0", "--database-url", postgres.url)
         both = (*database, "--redis-url", redis.url)
@@ -187,12 +235,14 @@ async def test_servers_share_a_database_by_one_redis_and_the_same_rules_or_not_a
                 complaint(*database),
                 complaint("role", "ada", "admin", *database),
                 complaint("new-epoch", *database),
+                complaint(*database, "--redis-url", other_redis.url),
             )
             assert "another --edit-window, --secret: all must agree" in refused[0]
             assert "give all one --redis-url" in refused[1]
             assert "give all one --redis-url" in refused[2]
             assert "another Plaudit serves this database" in refused[3]
             assert "another Plaudit serves this database" in refused[4]
+            assert "this Redis does not lead to 1 workers that serve the same database" in refused[5]
             assert not [line for line in one.output if "gave" in line]
             async with serving("server.py", *both, "--workers", "2") as two:
                 await until_ready(two)

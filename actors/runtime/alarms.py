@@ -19,6 +19,8 @@ RESCAN_S = 30.0
 """The store is read so often, for what is due within the horizon; what is set meanwhile is noted as it commits."""
 SCAN_GAP_S = 1.0
 SCAN_MAX = 10_000
+CLOCK_LOOK_S = 5.0
+"""The clock is looked at so often while something is due later: it may be set forward."""
 assert RESCAN_S < HORIZON_S
 
 
@@ -91,7 +93,7 @@ class Alarms:
                 except Exception:
                     # One alarm must not silence the others.
                     log.exception("the alarm %s of %s was not rung", entry[2], entry[1])
-            wait_s = (self._due[0][0] - now_ms) / 1000 if self._due else None
+            wait_s = min((self._due[0][0] - now_ms) / 1000, CLOCK_LOOK_S) if self._due else None
             try:
                 async with asyncio.timeout(wait_s):
                     await self._wake.wait()

@@ -70,7 +70,9 @@ class Directory:
             owners = await self._store.owners()
         held = Counter(owner for owner, _ in owners.slots.values())
         workers = [Lease(str(worker.id), worker.node, worker.lease_s, held[worker.id]) for worker in owners.live]
-        return Leases(workers, [slot for slot in range(SLOTS) if slot not in owners.slots])
+        over = {worker.id for worker in owners.live if worker.lease_s <= 0}
+        held_on = {slot for slot, (owner, _) in owners.slots.items() if owner not in over}
+        return Leases(workers, [slot for slot in range(SLOTS) if slot not in held_on])
 
     async def authors(self, ids: Sequence[int]) -> dict[int, AuthorView]:
         with available():

@@ -15,6 +15,26 @@ GATHER_S = 1.0
 """For so long the answers of the others are waited for."""
 
 
+class Gathering:
+    """The answers of others to one question: of each the first, should a message come twice."""
+
+    def __init__(self, others: set[bytes]) -> None:
+        self.waits_for = others
+        self.answers: list[bytes] = []
+        self.complete = asyncio.Event()
+        self._look()
+
+    def add(self, process: bytes, answer: bytes) -> None:
+        if process in self.waits_for:
+            self.waits_for.discard(process)
+            self.answers.append(answer)
+            self._look()
+
+    def _look(self) -> None:
+        if not self.waits_for:
+            self.complete.set()
+
+
 class Gateways:
     """The subjects of this worker's gateway. A fault in what hears or answers is its own: it goes to the log."""
 
@@ -24,7 +44,7 @@ class Gateways:
         self._hearers: dict[str, Callable[[bytes], None]] = {}
         self._answerers: dict[str, Callable[[bytes], bytes]] = {}
         self._numbers = count(1)
-        self._gathering: dict[int, asyncio.Queue[bytes]] = {}
+        self._gathering: dict[int, Gathering] = {}
         peers.handle(Told, lambda _, message: self._told(message.subject, message.data))
         peers.handle(Question, self._asked)
         peers.handle(Contribution, self._contributed)
@@ -46,21 +66,19 @@ class Gateways:
     async def gather(self, subject: str, data: bytes = b"") -> list[bytes]:
         """See ``Backend.gather``."""
         mine = self._answer(subject, data)
-        answers = [] if mine is None else [mine]
         others = {process_of(worker) for worker in self._live()} - {self._peers.process}
         number = next(self._numbers)
-        coming = self._gathering[number] = asyncio.Queue()
+        gathering = self._gathering[number] = Gathering(set(others))
         try:
             for process in others:
                 self._peers.send(process, Question(number, subject, data))
             async with asyncio.timeout(GATHER_S):
-                while len(answers) < len(others) + (mine is not None):
-                    answers.append(await coming.get())
+                await gathering.complete.wait()
         except TimeoutError:
-            log.info("not all %d other workers answered about %s", len(others), subject)
+            log.info("%d of %d other workers did not answer about %s", len(gathering.waits_for), len(others), subject)
         finally:
             del self._gathering[number]
-        return answers
+        return [*([] if mine is None else [mine]), *gathering.answers]
 
     def _told(self, subject: str, data: bytes) -> None:
         """Another gateway tells; a subject that nobody here knows is of another version, and passed over."""
@@ -88,7 +106,7 @@ class Gateways:
             log.exception("what another worker asked of %s could not be answered", subject)
             return None
 
-    def _contributed(self, _: bytes, message: Contribution) -> None:
-        coming = self._gathering.get(message.id)
-        if coming is not None:
-            coming.put_nowait(message.data)
+    def _contributed(self, process: bytes, message: Contribution) -> None:
+        gathering = self._gathering.get(message.id)
+        if gathering is not None:
+            gathering.add(process, message.data)

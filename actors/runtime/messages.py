@@ -69,6 +69,15 @@ class NotMine(Message, frozen=True):
     epoch: int
 
 
+# -- who is there -----------------------------------------------------------------------------------------------------
+
+
+class Here(Message, frozen=True):
+    """The sender is on this bus. If it ``asks``, so should the receiver say."""
+
+    asks: bool
+
+
 # -- ownership --------------------------------------------------------------------------------------------------------
 
 
@@ -87,6 +96,8 @@ class Released(Message, frozen=True):
     """These slots are free: slot → the worker that should claim it, and the epoch of the claim that is over."""
 
     slots: dict[int, tuple[UUID, int]]
+    keys: list[str] = []
+    """Actors that were in memory there, those asked last first: they are loaded before somebody asks again."""
 
 
 class Leaving(Message, frozen=True):
@@ -191,7 +202,7 @@ class Contribution(Message, frozen=True):
 
 
 Any_ = (
-    Request | Answered | NotAnswered | NotMine | Claimed | Look | Released | Leaving
+    Request | Answered | NotAnswered | NotMine | Here | Claimed | Look | Released | Leaving
     | Watch | Unwatch | Watched | NotWatched | Relayed | PostHint | TiesHint
     | AuthorChanged | Told | Question | Contribution
 )  # fmt: skip

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from functools import partial
 from typing import Any, Literal
@@ -20,6 +20,7 @@ from actors.runtime.env import Env, Ids
 from actors.runtime.feeds import Feeds
 from actors.runtime.finding import Finding
 from actors.runtime.gateways import Gateways
+from actors.runtime.hearing import Hearing
 from actors.runtime.histories import PostHistory, UserHistory
 from actors.runtime.hub import Hub
 from actors.runtime.messages import AuthorChanged, Claimed, Leaving, Look, Released
@@ -142,6 +143,7 @@ class Node:
             find=self._registry.find,
             epoch=self._stream_epoch,
         )
+        self._hearing = Hearing(env, peers, live=self._ownership.well)
         peers.handle(Claimed, lambda _, message: self._ownership.claimed(message))
         peers.handle(Released, lambda _, message: self._ownership.released(message))
         peers.handle(Leaving, lambda _, message: self._ownership.going(message))
@@ -202,12 +204,13 @@ class Node:
 
         Raises:
             OwnedByAnother: There is no bus, and another worker holds slots.
-            BusUnavailable, StoreUnavailable: They cannot be reached.
+            BusUnavailable, StoreUnavailable: They cannot be reached, or not all live workers over this bus.
         """
         meta = await store.meta()
         await store.warm()
         self = cls(store, env, policy, metrics, node=node, epoch=meta.epoch, bus=bus)
         async with self._peers.joined(self._ownership.process):
+            await self._hearing.met(store)
             # Before the first slot is ours: what is lost or refused must not wait for somebody who is not there.
             self._committer.start(self._registry)
             try:
@@ -216,6 +219,7 @@ class Node:
                 self._registry.start()
                 self._relays.start()
                 self._feeds.start()
+                self._hearing.start()
                 yield self
             finally:
                 await self._stop()
@@ -236,6 +240,7 @@ class Node:
         await self._alarms.stop()
         await self._relays.stop()
         await self._feeds.stop()
+        await self._hearing.stop()
         await self._hub.stop()
         await self._past.stop()
         self._registry.close()
@@ -263,6 +268,8 @@ class Node:
             wrong["database"] = "the lease could not be renewed"
         if reason := self._peers.down():
             wrong["bus"] = reason
+        elif unheard := self._hearing.unheard():
+            wrong["bus"] = f"not heard, though they live: {unheard} workers; have all one Redis?"
         if orphans := self._ownership.orphans():
             wrong["slots"] = f"{orphans} slots are owned by nobody"
         return wrong
@@ -360,15 +367,15 @@ class Node:
     def _relayed_changed(self, key: str) -> None:
         self._relays.changed(key)
 
-    async def _drain(self, slots: set[int]) -> None:
-        await self._registry.drain(slots)
+    async def _drain(self, slots: set[int]) -> list[str]:
+        return await self._registry.drain(slots)
 
     def _slots_lost(self, slots: set[int], gone: bool) -> None:
         self._outbox.forget(slots)
         self._registry.slots_lost(slots, gone=gone)
 
-    def _slots_gained(self, slots: set[int]) -> None:
-        self._registry.slots_gained(slots)
+    def _slots_gained(self, slots: set[int], left: Sequence[str]) -> None:
+        self._registry.slots_gained(slots, left)
         self._alarms.look()
         self._tasks.spawn(self._find_messages(self._outbox.forget(slots)), "outbox")
 

@@ -11,12 +11,13 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from uuid import UUID
 
-from actors.keys import SLOTS
+from actors.keys import SLOTS, slot_of
 from actors.lease import LEASE_RENEW_S, LEASE_TTL_S, Lease
 from actors.placement import MOVED_MAX, by_place, wishes
 from actors.runtime.env import Env
 from actors.runtime.messages import Claimed, Leaving, Look, Message, Released
 from actors.runtime.metrics import Metrics
+from actors.runtime.trouble import Trouble
 from store.base import Claim, Owners, Store, StoreUnavailable
 
 log = logging.getLogger("plaudit.ownership")
@@ -28,6 +29,8 @@ ROUND_S = 0.2
 """Between two rounds of giving slots away."""
 ORPHAN_S = 1.0
 """A slot that nobody has claimed for so long is claimed by whoever sees it."""
+TAKEN_TIMEOUT_S = 0.2
+"""So long a worker that ends waits for what it gave away to be claimed, before it gives more."""
 RETIRE_TIMEOUT_S = 1.0
 """A store that hangs does not hold up the end: the lease ends by itself."""
 STALE_S = LEASE_TTL_S - 2 * LEASE_RENEW_S
@@ -53,10 +56,10 @@ class Ownership:
         *,
         node: str,
         alone: bool,
-        drain: Callable[[set[int]], Awaitable[None]],
+        drain: Callable[[set[int]], Awaitable[list[str]]],
         announce: Callable[[Message], None],
         on_lost: Callable[[set[int], bool], None],
-        on_gained: Callable[[set[int]], None],
+        on_gained: Callable[[set[int], Sequence[str]], None],
         on_changed: Callable[[bool], None],
     ) -> None:
         self._store = store
@@ -85,11 +88,21 @@ class Ownership:
         self._going: set[UUID] = set()
         self._offered: set[int] = set()
         """Slots that were given back for us to claim."""
+        self._left: list[str] = []
+        """The actors that were in memory there, those asked last first."""
         self._wishers: dict[str, UUID] = {}
         self._wish: Mapping[int, UUID] = {}
         self._free_since: dict[int, float] = {}
+        self._unserved_since: dict[int, float] = {}
+        """Slots that are free, or owned by one whose lease is over."""
+        self._seen = False
+        """Whether the table was read yet."""
         self._closing = False
-        self._look = asyncio.Event()
+        self._looked_at = self._look_at = float("-inf")
+        """When the table was read last, and is to be read next."""
+        self._lease_trouble = Trouble("renewing the lease", log, env.monotonic)
+        self._slots_trouble = Trouble("looking after slots", log, env.monotonic)
+        self._wake = asyncio.Event()
         self._changed = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -123,10 +136,24 @@ class Ownership:
         self._closing = True
         self._announce(Leaving(self.worker))
         # What is being given away already is given away to the end.
-        self._look.set()
+        self._wake.set()
         await asyncio.wait(self._tasks[1:])
+        steps, before = Steps(self._env.monotonic), len(self.slots)
         while self.slots and self.heirs():
-            await self._hand_over(set(sorted(self.slots)[:MOVED_MAX]))
+            slots = set(sorted(self.slots)[:MOVED_MAX])
+            await self._hand_over(slots, steps)
+            await self._taken(slots)
+            steps.done("claimed")
+        log.info("gave %d of %d slots to others; of a round were %s", before - len(self.slots), before, steps)
+
+    async def _taken(self, slots: set[int]) -> None:
+        """Wait until ``slots`` are others': to hold more than they can take would only lengthen the pause."""
+        # Not for long: the message that says so may be lost.
+        with suppress(TimeoutError):
+            async with asyncio.timeout(TAKEN_TIMEOUT_S):
+                while any(self.owner(slot) is None for slot in slots - self.slots.keys()):
+                    self._changed.clear()
+                    await self._changed.wait()
 
     async def stop(self) -> None:
         """Give everything back; nothing may be written after."""
@@ -175,7 +202,7 @@ class Ownership:
         lost = {slot for slot in slots if self.slots.pop(slot, None) is not None}
         self._unsure |= lost
         self._forget(lost, gone=False)
-        self._look.set()
+        self.look()
 
     # -- what is others'
 
@@ -188,6 +215,10 @@ class Ownership:
         """The workers that were last seen alive, this one included."""
         return self._live
 
+    def well(self) -> list[UUID]:
+        """Those of them that renew their lease."""
+        return list(self._well)
+
     def unowned(self) -> list[int]:
         """The slots that no live worker was seen to own."""
         return [slot for slot in range(SLOTS) if slot not in self.slots and self.owner(slot) is None]
@@ -197,8 +228,9 @@ class Ownership:
         if self._alone:
             return SLOTS - len(self.slots)
         now = self._env.monotonic()
-        # One that was not seen to be free is being given away, or claimed again.
-        return sum(1 for slot in self.unowned() if now - self._free_since.get(slot, now) > ORPHAN_S)
+        # One that was not seen in the table without an owner is being given away, or claimed again.
+        unserved = self._unserved_since.items()
+        return sum(1 for slot, since in unserved if slot not in self.slots and now - since > ORPHAN_S)
 
     def heirs(self) -> bool:
         """Whether there are other workers that slots can be given to."""
@@ -206,11 +238,12 @@ class Ownership:
 
     def look(self) -> None:
         """Something may have changed: read the table soon."""
-        self._look.set()
+        self._look_at = min(self._look_at, self._looked_at + LOOK_GAP_S)
+        self._wake.set()
 
     def asked_to_look(self) -> None:
         """Another worker says so; it may have come after we said that we are about to end."""
-        self._look.set()
+        self.look()
         if self._closing and self.slots:
             self._announce(Leaving(self.worker))
 
@@ -220,7 +253,8 @@ class Ownership:
         self._owners.update({slot: (message.worker, epoch) for slot, epoch in news.items()})
         if any(slot in self.slots for slot in news):
             # So we were declared dead: the table tells the rest.
-            self._look.set()
+            self.look()
+        self._changed.set()
         self._on_changed(True)
 
     def released(self, message: Released) -> None:
@@ -231,12 +265,13 @@ class Ownership:
         offered = {slot for slot, (heir, _) in message.slots.items() if heir == self.worker}
         if offered:
             self._offered |= offered
-            self._look.set()
+            self._left += (key for key in message.keys if slot_of(key) in offered)
+            self._wake.set()
 
     def going(self, message: Leaving) -> None:
         """Another worker is about to end: it gets nothing more, and what it gives away is for the others."""
         self._going.add(message.worker)
-        self._look.set()
+        self.look()
 
     # -- the lease
 
@@ -246,7 +281,7 @@ class Ownership:
         self.lease.renewed(sent_at)
 
     async def _renew(self) -> None:
-        if self.slots and not self.held():
+        if self.slots and not self.held() and not self._lease_trouble.lasts:
             log.warning("the lease has lapsed before its renewal; commands were refused meanwhile")
         sent_at = self._env.monotonic()
         worker = self.worker
@@ -268,15 +303,16 @@ class Ownership:
         self._on_changed(True)
         if not self._closing:
             await self._register()
-            self._look.set()
+            self.look()
 
     async def _keep_renewing(self) -> None:
         while True:
             await asyncio.sleep(LEASE_RENEW_S)
             try:
                 await self._renew()
+                self._lease_trouble.over()
             except StoreUnavailable as error:
-                log.warning("lease not renewed: %s", error)
+                self._lease_trouble.met(error)
             except Exception:
                 # A defect of ours must not end this task: the worker would serve nobody from then on, and not say so.
                 log.exception("lease not renewed")
@@ -285,48 +321,54 @@ class Ownership:
 
     async def _keep_settling(self) -> None:
         while not self._closing:
-            wait_s = LEASE_RENEW_S
+            self._wake.clear()
             try:
-                if await self._settle():
-                    wait_s = ROUND_S
+                # At once: commands wait for these, and the table refuses what is another's by now.
+                await self._claim([slot for slot in sorted(self._offered) if slot not in self.slots])
+                if self._env.monotonic() >= self._look_at:
+                    await self._settle()
+                    self._slots_trouble.over()
             except StoreUnavailable as error:
-                log.warning("slots not looked after: %s", error)
-                wait_s = RETRY_S
+                self._slots_trouble.met(error)
+                self._look_at = self._env.monotonic() + RETRY_S
             except Exception:
                 # As above: nothing would be claimed any more.
                 log.exception("slots not looked after")
-            await asyncio.sleep(LOOK_GAP_S)
+                self._look_at = self._env.monotonic() + LEASE_RENEW_S
             with suppress(TimeoutError):
-                async with asyncio.timeout(wait_s):
-                    await self._look.wait()
+                async with asyncio.timeout(self._look_at - self._env.monotonic()):
+                    await self._wake.wait()
 
-    async def _settle(self) -> bool:
-        """Read the table, claim, give away; whether there is more to do soon."""
-        self._look.clear()
-        if self.lease.may_judge(self._env.monotonic()) and await self._store.expire():
+    async def _settle(self) -> None:
+        """Read the table, claim, give away; then again after a while, sooner if there is more to do."""
+        self._looked_at = self._env.monotonic()
+        self._look_at = self._looked_at + LEASE_RENEW_S
+        if self.lease.may_judge(self._looked_at) and await self._store.expire():
             self._announce(Look())
-        # At once: commands wait for these, and the table refuses what is another's by now.
-        await self._claim([slot for slot in sorted(self._offered) if slot not in self.slots])
         worker = self.worker
         owners = await self._store.owners()
         if worker != self.worker:
-            return True
+            # Declared dead meanwhile, and asked to look again.
+            return
         self._see(owners)
         await self._claim(self._wanted())
         surplus = self._surplus()
         if surplus:
-            await self._hand_over(set(surplus[:MOVED_MAX]))
-        return bool(self._unsure or surplus or self.unowned())
+            await self._hand_over(set(surplus[:MOVED_MAX]), Steps(self._env.monotonic))
+        self._looked_at = self._env.monotonic()
+        if self._unsure or surplus or self.unowned():
+            self._look_at = min(self._look_at, self._looked_at + ROUND_S)
 
     async def _claim(self, slots: Sequence[int]) -> None:
         self._offered.difference_update(slots)
+        left, self._left = self._left, []
         if not slots or self._closing:
             return
         worker = self.worker
         claimed = await self._store.claim(worker, slots)
         log.debug("claimed %d of %d slots", len(claimed), len(slots))
         if worker == self.worker:
-            self._gain(claimed)
+            self._gain(claimed, left)
 
     def _see(self, owners: Owners) -> None:
         # What was announced since the table was read is newer than the table.
@@ -346,7 +388,13 @@ class Ownership:
             log.warning("%d slots were taken over by others", len(taken | gone))
             self._forget(taken | gone, gone=True)
         now = self._env.monotonic()
+        over = {worker.id for worker in owners.live if worker.lease_s <= 0}
+        held = {slot for slot, (owner, _) in owners.slots.items() if owner not in over}
         self._free_since = {slot: self._free_since.get(slot, now) for slot in range(SLOTS) if slot not in owners.slots}
+        # What is so at the first look may have been so for long.
+        since, known_since = now if self._seen else float("-inf"), self._unserved_since
+        self._unserved_since = {slot: known_since.get(slot, since) for slot in range(SLOTS) if slot not in held}
+        self._seen = True
         self._on_changed(bool(taken or gone) or self._owners != known)
 
     def _wanted(self) -> list[int]:
@@ -385,7 +433,7 @@ class Ownership:
     def _goes(self, worker: UUID) -> bool:
         return worker in self._going or (self._closing and worker == self.worker)
 
-    def _gain(self, claimed: Mapping[int, Claim]) -> None:
+    def _gain(self, claimed: Mapping[int, Claim], left: Iterable[str]) -> None:
         self.slots.update(claimed)
         self._metrics.slots.set(len(self.slots))
         self._unsure.difference_update(claimed)
@@ -393,17 +441,19 @@ class Ownership:
         if not claimed:
             return
         self._changed.set()
-        self._on_gained(set(claimed))
+        self._on_gained(set(claimed), [key for key in left if slot_of(key) in claimed])
         self._announce(Claimed(self.worker, {slot: claim.epoch for slot, claim in claimed.items()}))
         self._on_changed(True)
 
-    async def _hand_over(self, slots: set[int]) -> None:
+    async def _hand_over(self, slots: set[int], steps: "Steps") -> None:
         """Let what is under way on ``slots`` finish, then give them back for others to claim."""
-        began = self._env.monotonic()
+        steps.begin()
         epochs: dict[int, int] = {}
+        left: list[str] = []
         self._leaving |= slots
         try:
-            await self._drain(slots)
+            left = await self._drain(slots)
+            steps.done("drained")
             epochs = {slot: self.slots.pop(slot).epoch for slot in slots if slot in self.slots}
             for slot in epochs:
                 self._owners.pop(slot, None)
@@ -411,14 +461,16 @@ class Ownership:
             if epochs:
                 await self._store.release(self.worker, epochs)
                 self._metrics.handoffs.inc(len(epochs))
-                log.debug("gave %d slots back after %.0f ms", len(epochs), 1000 * (self._env.monotonic() - began))
+                steps.done("released")
+                log.debug("gave %d slots back: %s", len(epochs), steps)
         except StoreUnavailable as error:
             # Still ours in the table, perhaps: the next look claims it again, or another's does when we are gone.
             log.warning("slots not given back: %s", error)
         finally:
             self._leaving -= slots
             wish = self._wishes()
-            self._announce(Released({slot: (wish[slot], epoch) for slot, epoch in epochs.items() if slot in wish}))
+            freed = {slot: (wish[slot], epoch) for slot, epoch in epochs.items() if slot in wish}
+            self._announce(Released(freed, left))
             self._on_changed(True)
 
     def _forget(self, lost: set[int], *, gone: bool) -> None:
@@ -426,3 +478,24 @@ class Ownership:
         self._metrics.slots.set(len(self.slots))
         if lost:
             self._on_lost(lost, gone)
+
+
+class Steps:
+    """How long each step of giving slots away took, of all rounds the longest."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._longest_s: dict[str, float] = {}
+        self.begin()
+
+    def begin(self) -> None:
+        """A round begins."""
+        self._done_at = self._clock()
+
+    def done(self, step: str) -> None:
+        """``step`` is done, which began when the one before it was."""
+        before, self._done_at = self._done_at, self._clock()
+        self._longest_s[step] = max(self._longest_s.get(step, 0.0), self._done_at - before)
+
+    def __str__(self) -> str:
+        return ", ".join(f"{step} within {1000 * longest_s:.0f} ms" for step, longest_s in self._longest_s.items())

@@ -49,8 +49,11 @@ class Caretaker(Protocol):
         """Start a worker whose standard input is the file descriptor ``channel``. May raise ``OSError``."""
         ...
 
-    def assignment(self, place: Place) -> bytes:
-        """What the worker is told first: one line, without its end."""
+    def assignment(self, place: Place, *, replaces: bool) -> bytes:
+        """What the worker is told first: one line, without its end.
+
+        With ``replaces`` all workers were ready once, and it takes the place of one of them.
+        """
         ...
 
     async def reaped(self, place: Place) -> None:
@@ -165,7 +168,7 @@ class Parent:
             except BaseException:
                 ours.close()
                 raise
-        writer.write(self._caretaker.assignment(place) + b"\n")
+        writer.write(self._caretaker.assignment(place, replaces=self._started.done()) + b"\n")
         child = Child(place, process, reader, writer)
         self._children.append(child)
         self._tasks.spawn(self._attend(child), f"worker {number}")

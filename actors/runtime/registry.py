@@ -4,7 +4,7 @@ import asyncio
 import heapq
 import logging
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from actors.actor import AccountSaved, Actor, Event, Fetch, Need, RingAlarm
@@ -47,6 +47,10 @@ IDLE_S = 60.0
 RESIDENT_MAX = 20_000
 DRAIN_TIMEOUT_S = 1.0
 DRAIN_POLL_S = 0.002
+LEFT_MAX = 64
+"""Actors of drained slots whose keys are told to who takes the slots."""
+LOADED_AHEAD = 4
+"""Loaded at once before anybody asks, so that connections are left for what somebody waits for."""
 SWEEP_S = 2.0
 """How often idle actors are looked for, and views flushed."""
 
@@ -315,10 +319,15 @@ class Registry:
     # -- activation
 
     def _activate(self, key: str) -> Activation:
+        activation = self._new(key)
+        self._tasks.spawn(self._load_and_drain(activation), f"load {key}")
+        return activation
+
+    def _new(self, key: str) -> Activation:
         parse_key(key)
         activation = self._activations[key] = Activation(key, slot_of(key), self._backlog)
+        activation.used_at = self._env.monotonic()
         self._metrics.resident.set(len(self._activations))
-        self._tasks.spawn(self._load_and_drain(activation), f"load {key}")
         return activation
 
     async def _load_and_drain(self, activation: Activation) -> None:
@@ -440,19 +449,34 @@ class Registry:
         if self._hub.stream(key) is not None and key not in self._activations and not self._closing:
             self._activate(key)
 
-    def slots_gained(self, slots: set[int]) -> None:
-        """What somebody listens to is loaded, and its stream brought to where the store is."""
+    def slots_gained(self, slots: set[int], left: Sequence[str]) -> None:
+        """What somebody listens to is loaded, and its stream brought to where the store is.
+
+        So is what the owner before had in memory and ``left``, a few at a time, in this order.
+        """
         for stream in self._hub.streams():
             if stream.slot in slots:
                 self._watch_over(stream.key)
+        keys = iter(left)
+        for _ in left[:LOADED_AHEAD]:
+            self._tasks.spawn(self._load_ahead(keys), "load ahead")
 
-    async def drain(self, slots: set[int]) -> None:
+    async def _load_ahead(self, keys: Iterator[str]) -> None:
+        for key in keys:
+            if key not in self._activations and self._ownership.ours(slot_of(key)) and not self._closing:
+                await self._load_and_drain(self._new(key))
+
+    async def drain(self, slots: set[int]) -> list[str]:
         """Put away the activations of ``slots``, with all that they hold written; nothing new comes for them.
 
         What is not done within ``DRAIN_TIMEOUT_S`` is dropped: who waits for it is told to retry.
+
+        Returns:
+            The keys of at most ``LEFT_MAX`` of them, those asked last first.
         """
         deadline = self._env.monotonic() + DRAIN_TIMEOUT_S
         leaving = [activation for activation in self._activations.values() if activation.slot in slots]
+        last = heapq.nlargest(LEFT_MAX, leaving, key=lambda activation: activation.used_at)
         put_down: set[Activation] = set()
         while leaving and self._env.monotonic() < deadline:
             for activation in leaving:
@@ -466,6 +490,7 @@ class Registry:
                 await asyncio.sleep(DRAIN_POLL_S)
         for activation in leaving:
             self.drop(activation, "handed off")
+        return [activation.key for activation in last]
 
     async def reload(self, activation: Activation) -> Activation | None:
         if activation.phase is Phase.GONE:

@@ -1,10 +1,12 @@
-"""Runs the application on sockets, with what aiohttp leaves open: a deadline for headers, and our words for its errors.
+"""Runs the application on sockets, with what aiohttp leaves open: a deadline for headers, our words for its errors,
+and an end that cuts nobody off.
 
 It reaches into aiohttp's protocol class: ``tests/gateway/test_runner.py`` pins what it needs of it.
 """
 
 import asyncio
 import logging
+from http import HTTPStatus
 from typing import Any, Final
 
 from aiohttp import hdrs, web
@@ -23,6 +25,9 @@ LINGERING_S = 2.0
 """For so long the rest of a refused body is read, so that the client gets to see the answer."""
 SHUTDOWN_S = 3.0
 """For so long running requests are waited for."""
+RECEIVING_S = 0.3
+"""For so long a request is waited for that has begun to arrive when the runner ends, or a first one."""
+RECEIVING_POLL_S = 0.01
 _TIMED_OUT: Final = encode_problem(Refused("request_timeout", "the headers took too long to arrive"))
 _REQUEST_TIMEOUT: Final = (
     b"HTTP/1.1 408 Request Timeout\r\nContent-Type: %b\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%b"
@@ -31,7 +36,7 @@ _REQUEST_TIMEOUT: Final = (
 
 
 class Runner(web.AppRunner):
-    """``web.AppRunner`` whose ``server`` makes the connections below."""
+    """``web.AppRunner`` whose ``server`` makes the connections below; ``leave`` comes before ``cleanup``."""
 
     def __init__(
         self, app: web.Application, settings: GatewaySettings, *, shutdown_timeout: float = SHUTDOWN_S
@@ -47,10 +52,45 @@ class Runner(web.AppRunner):
             auto_decompress=False,
         )
         self._header_timeout_s = settings.header_timeout_s
+        self._leaving = False
+        app.on_response_prepare.append(self._say_if_last)
+
+    def leave(self) -> None:
+        """Have each answer from now on be the last of its connection, and say so.
+
+        Who keeps a connection and uses it meanwhile goes elsewhere, and is not cut off in the middle of a request.
+        """
+        self._leaving = True
+
+    async def cleanup(self) -> None:
+        self.leave()
+        if self.server is not None:
+            await self._end_kept(self.server)
+        await super().cleanup()
 
     async def _make_server(self) -> web.Server:
         server = await super()._make_server()
         return _Server(server, self._header_timeout_s)
+
+    async def _say_if_last(self, _: web.Request, response: web.StreamResponse) -> None:
+        if self._leaving and response.status != HTTPStatus.SWITCHING_PROTOCOLS:
+            response.force_close()
+            response.headers[hdrs.CONNECTION] = "close"
+
+    async def _end_kept(self, server: web.Server) -> None:
+        """End the connections that wait for a request, each once nothing is being received on it."""
+        clock = asyncio.get_running_loop().time
+        give_up = clock() + RECEIVING_S
+        while True:
+            # What the kernel has already is read meanwhile.
+            await asyncio.sleep(0)
+            connections = [each for each in server.connections if isinstance(each, _Connection)]
+            for connection in connections:
+                if connection.waits():
+                    connection.force_close()
+            if clock() >= give_up or not any(connection.receives() for connection in connections):
+                return
+            await asyncio.sleep(RECEIVING_POLL_S)
 
 
 class _Server(web.Server):
@@ -91,6 +131,17 @@ class _Connection(RequestHandler):
             self._disarm()
         elif self._deadline is None and self._idle():
             self._arm()
+
+    def waits(self) -> bool:
+        """Whether nothing of the next request has come."""
+        return self._idle() and self._deadline is None
+
+    def receives(self) -> bool:
+        """Whether a part of a request has come, but not all of it; also if the connection is new."""
+        if self._deadline is not None:
+            return self._idle()
+        request = self._current_request
+        return request is not None and not self._upgraded and not request.content.is_eof()
 
     def handle_error(
         self, request: web.BaseRequest, status: int = 500, exc: BaseException | None = None, message: str | None = None

@@ -114,6 +114,7 @@ async def test_who_deletes_the_account_leaves_comments_without_a_name(reader: Op
     await one.open("/account")
     await one.page.get_by_text("Delete this account").click()
     await one.page.get_by_role("button", name="Delete it for good").click()
+    await one.page.wait_for_url(f"{one.url}/")
     await one.see(one.page.locator("nav").get_by_role("link", name="Sign in"))
     # While the page is open, too.
     await other.see_no_more(other.comment("Keep my words").get_by_text("Soon Gone"))

@@ -568,6 +568,7 @@ def report(verdict: Verdict) -> str:
             f"{each.fault.name:<18}{each.budget.what:<22}{each.took_s:>7.2f} s{each.budget.limit_s:>7.1f} s"
             f"{each.pause_s:>13.2f} s  {each.fault.done}{mark}"
         )
+        lines += [f"    {told}" for told in each.fault.told]
     for name, found in verdict.violations.items():
         lines.append(f"{name:<40}{len(found):>9}")
         lines += [f"    {each}" for each in found[:5]]
@@ -580,6 +581,7 @@ def report(verdict: Verdict) -> str:
         f"{figures.fenced} commits fenced, {figures.resyncs} resyncs, {figures.handoffs} handoffs,"
         f" {figures.retries} retries, {figures.gaps} gaps mended"
     )
+    lines.append(f"{figures.loads} actors loaded, each in {1000 * figures.load_s:.1f} ms on average")
     return "\n".join(lines)
 
 

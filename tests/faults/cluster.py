@@ -10,7 +10,7 @@ import signal
 import socket
 import sys
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 from random import Random
@@ -68,11 +68,16 @@ class Machine:
     def workers(self) -> list[int]:
         """Process ids, oldest first; Postgres and Redis are no workers."""
         found = []
-        for child in psutil.Process(self.parent).children():
+        for child in children(self.parent):
             with suppress(psutil.NoSuchProcess):
                 if child.status() != psutil.STATUS_ZOMBIE and child.cmdline()[:1] == [sys.executable]:
                     found.append((child.create_time(), child.pid))
         return [pid for _, pid in sorted(found)]
+
+    def said(self, words: str) -> list[str]:
+        """The lines of its log with ``words``, among the last."""
+        assert self.served is not None
+        return [line.strip() for line in self.served.output if words in line]
 
     def kill(self, pid: int) -> None:
         """SIGKILL."""
@@ -199,6 +204,9 @@ class NetworkedCluster(Cluster):
     async def start_postgres(self) -> None:
         postgres = EmbeddedPostgres(self.directory / "data", connections_max=CONNECTIONS_MAX)
         self.postgres = await self._postgres_open.enter_async_context(postgres)
+        # Where the path is long, the socket is in another temporary directory after each start.
+        for networks in self.networks.values():
+            networks.postgres.target = self.postgres.url
 
     async def stop_postgres(self) -> None:
         await self._postgres_open.aclose()
@@ -212,6 +220,8 @@ class NetworkedCluster(Cluster):
 
     async def start_redis(self) -> None:
         self.redis = await self._redis_open.enter_async_context(EmbeddedRedis(self.directory / "data"))
+        for networks in self.networks.values():
+            networks.redis.target = self.redis.url
 
     async def stop_redis(self) -> None:
         await self._redis_open.aclose()
@@ -242,6 +252,13 @@ def free_port(rng: Random) -> int:
         with socket.socket() as probe, suppress(OSError):
             probe.bind(("127.0.0.1", port))
             return port
+
+
+def children(pid: int) -> Iterator[psutil.Process]:
+    """The child processes of ``pid``, from one file: to look at every process, as psutil does, holds up the load."""
+    for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
+        with suppress(psutil.NoSuchProcess):
+            yield psutil.Process(int(child))
 
 
 def runs(pid: int) -> bool:

@@ -134,6 +134,8 @@ class Fault(Line, frozen=True, tag="fault"):
     """What exactly, for people."""
     ill: list[str] = []
     """What had not come to that when it was given up."""
+    told: list[str] = []
+    """What workers said of it."""
 
 
 class StoredComment(Struct, frozen=True):
@@ -167,6 +169,10 @@ class Figures(Line, frozen=True, tag="figures"):
     handoffs: int
     retries: int
     gaps: int
+    loads: int = 0
+    """Of actors."""
+    load_s: float = 0.0
+    """One, on average."""
 
 
 Record = Wrote | Read | Opened | Saw | Moved | Closed | Counted | Fault | StoredPost | Figures

@@ -21,6 +21,8 @@ SHARES: Final = (
     "SELECT count(slot) AS slots FROM worker LEFT JOIN slot ON owner = id WHERE state = 'live' GROUP BY id, node"
     " ORDER BY node"
 )
+HANDED_OVER: Final = "slots to others"
+"""In the line that tells how long each step of a handover took."""
 PAUSES_S: Final = (0.1, 0.5, 2.0, 4.0, 10.0)
 """For which a worker is stopped: a hiccup, a swap storm, about a lease, more than one."""
 AWAY_S: Final = (0.5, 3.0)
@@ -72,12 +74,13 @@ async def rolling_restart(run: Run[NetworkedCluster]) -> None:
     """SIGHUP: every worker hands over to a new one."""
     (machine, *_) = run.cluster.machines
     await _balanced(run)
-    old = set(machine.workers())
+    old, said_before = set(machine.workers()), machine.said(HANDED_OVER)
     async with run.fault("rolling-restart") as fault:
         fault.done = f"{len(old)} workers"
         machine.restart_in_turn()
         await until(lambda: _whole(machine, run.cluster, without=old), PROCESS_TIMEOUT_S)
         fault.at = run.scribe.clock()
+        fault.told = [line for line in machine.said(HANDED_OVER) if line not in said_before]
 
 
 async def kill_machine(run: Run[NetworkedCluster]) -> None:

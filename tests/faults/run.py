@@ -78,22 +78,26 @@ class Sums:
         def total(name: str) -> int:
             return int(self._sums.get(f"plaudit_{name}_total", 0.0))
 
+        loads, loading_s = (self._sums.get(f"plaudit_activation_seconds_{each}", 0.0) for each in ("count", "sum"))
         return Figures(
             fenced=total("fenced"),
             resyncs=total("resyncs"),
             handoffs=total("handoffs"),
             retries=total("retries"),
             gaps=total("gaps"),
+            loads=int(loads),
+            load_s=loading_s / max(loads, 1.0),
         )
 
 
 class Returned:
-    """When what a fault took away was there again, and what was done; a nemesis fills it in."""
+    """When what a fault took away was there again, what was done and what of it was told; a nemesis fills it in."""
 
     def __init__(self, began: float) -> None:
         self.began = began
         self.at = began
         self.done = ""
+        self.told: list[str] = []
 
 
 class Run(Generic[C]):
@@ -123,6 +127,7 @@ class Run(Generic[C]):
                 ended=self.scribe.clock(),
                 done=returned.done,
                 ill=ill,
+                told=returned.told,
             )
         )
 

@@ -286,6 +286,12 @@ def test_a_fault_is_held_against_its_budget(name: str, took_s: float, kept: bool
     assert ("BROKEN" in report(verdict)) is not kept
 
 
+def test_a_report_has_what_workers_said_of_a_fault() -> None:
+    fault = Fault(name="rolling-restart", began=6.0, returned=6.0, ended=8.0, told=["drained within 3 ms"])
+
+    assert "drained within 3 ms" in report(judge([*GOOD, fault]))
+
+
 def test_watchers_are_caught_up_when_the_last_one_has_what_was_acknowledged_before_the_return() -> None:
     fault = Fault(name="redis-restart", began=4.5, returned=5.3, ended=8.0)
 

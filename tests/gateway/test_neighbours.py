@@ -168,6 +168,9 @@ async def test_either_worker_shows_the_figures_and_the_state_of_both() -> None:
 
 
 async def seen(site: HttpSite, token: str) -> ClusterView:
-    answer = await site.api.call("GET", "/v1/cluster", token=token)
+    """What the cluster is; asked again, as an answer may tell one to, while the slot of the one who asks moves."""
+    async with asyncio.timeout(PATIENCE_S):
+        while (answer := await site.api.call("GET", "/v1/cluster", token=token)).status == 503:
+            await asyncio.sleep(0.01)
     assert answer.status == 200, answer
     return msgspec.json.decode(answer.body, type=ClusterView)

@@ -2,6 +2,8 @@
 
 import asyncio
 import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import pytest
 from aiohttp import web
@@ -27,8 +29,8 @@ async def test_connections_are_ours_with_our_keepalive(connection: RequestHandle
     assert connection.keepalive_timeout == KEEPALIVE_S
 
 
-@pytest.mark.parametrize("name", ["_request_count", "_waiter", "_upgraded", "_loop"])
-async def test_aiohttp_still_has_what_the_deadline_reads(connection: RequestHandler, name: str) -> None:
+@pytest.mark.parametrize("name", ["_request_count", "_waiter", "_upgraded", "_loop", "_current_request"])
+async def test_aiohttp_still_has_what_we_read_of_it(connection: RequestHandler, name: str) -> None:
     assert hasattr(connection, name)
 
 
@@ -55,3 +57,94 @@ async def test_a_mistake_outside_the_application_is_logged_and_tells_nothing(cap
     await runner.cleanup()
     assert b"secret" not in said
     assert "ZeroDivisionError" in caplog.text
+
+
+# -- the end
+
+REQUEST = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
+POST = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\nbody"
+
+
+class Client:
+    """One connection, on which requests are sent one after the other."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._reader = reader
+        self._writer = writer
+
+    def send(self, data: bytes) -> None:
+        self._writer.write(data)
+
+    async def answer(self) -> tuple[bytes, bytes | None]:
+        """The body, and what the answer says of the connection."""
+        head = (await self._reader.readuntil(b"\r\n\r\n")).lower()
+        said = dict(line.split(b": ", 1) for line in head.split(b"\r\n")[1:] if line)
+        return await self._reader.readexactly(int(said[b"content-length"])), said.get(b"connection")
+
+    async def ended(self) -> None:
+        """Raises if it was reset, or more was said."""
+        async with asyncio.timeout(5):
+            assert await self._reader.read() == b""
+        self._writer.close()
+
+
+@asynccontextmanager
+async def kept(requests: int = 1) -> AsyncIterator[tuple[Runner, Client]]:
+    """A runner that echoes bodies, and a connection that has been used so many times."""
+
+    async def echo(request: web.Request) -> web.Response:
+        return web.Response(body=await request.read())
+
+    app = web.Application()
+    app.router.add_route("*", "/", echo)
+    runner = Runner(app, GatewaySettings(secret=b""))
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    client = Client(*await asyncio.open_connection(*runner.addresses[0][:2]))
+    for _ in range(requests):
+        client.send(REQUEST)
+        assert await client.answer() == (b"", None)
+    try:
+        yield runner, client
+    finally:
+        await runner.cleanup()
+
+
+async def test_each_answer_of_who_leaves_is_the_last_of_its_connection_and_says_so() -> None:
+    async with kept() as (runner, client):
+        runner.leave()
+        client.send(REQUEST)
+        assert await client.answer() == (b"", b"close")
+        await client.ended()
+
+
+async def test_a_kept_connection_on_which_nothing_comes_is_ended() -> None:
+    async with kept() as (runner, client):
+        await runner.cleanup()
+        await client.ended()
+
+
+@pytest.mark.parametrize("requests", [0, 1])
+@pytest.mark.parametrize("cut", [0, 1, len(REQUEST) - 1, len(POST) - 4, len(POST) - 1])
+async def test_a_request_that_has_begun_to_arrive_at_the_end_is_answered(cut: int, requests: int) -> None:
+    async with kept(requests) as (runner, client):
+        if cut:
+            client.send(POST[:cut])
+            await asyncio.sleep(0.05)
+        else:
+            # In the kernel, and not read yet.
+            client.send(POST[:1])
+            cut = 1
+        ending = asyncio.create_task(runner.cleanup())
+        await asyncio.sleep(0.05)
+        client.send(POST[cut:])
+        assert await client.answer() == (b"body", b"close")
+        await client.ended()
+        await ending
+
+
+async def test_a_request_that_arrives_too_slowly_does_not_hold_up_the_end() -> None:
+    async with kept() as (runner, client):
+        client.send(POST[:-1])
+        async with asyncio.timeout(5):
+            await runner.cleanup()

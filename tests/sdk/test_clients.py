@@ -206,8 +206,8 @@ async def test_a_forged_token_ends_the_connection_for_good(site: Site, client_of
         assert (await client.events.until("disconnected"))["code"] == 3500
 
 
-async def test_a_client_rides_out_a_shutdown_and_a_kill_and_misses_nothing(tmp_path: Path, client_of: Open) -> None:
-    flags = ("server.py", "--port", "0", "--data-dir", str(tmp_path / "data"))
+async def test_a_client_rides_out_a_shutdown_and_a_kill_and_misses_nothing(database_dir: Path, client_of: Open) -> None:
+    flags = ("server.py", "--port", "0", "--data-dir", str(database_dir))
     async with (
         aiohttp.ClientSession() as http,
         Proxy(NOWHERE) as network,

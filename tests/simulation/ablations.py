@@ -1,6 +1,6 @@
 """The product without one of its safeguards, each in turn: what the oracles are worth is whether they notice."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -10,11 +10,15 @@ from actors.actor import Actor, Numbers
 from actors.keys import parse_key
 from actors.lease import Lease
 from actors.runtime.activation import Activation, Delivery, Envelope, Outcome
+from actors.runtime.alarms import Alarms
 from actors.runtime.committer import Committer
 from actors.runtime.hub import Hub
+from actors.runtime.node import Node
+from actors.runtime.outbox import Outbox
 from actors.runtime.registry import Registry
 from protocol.errors import DomainError
 from store.base import Batch, Claim, Fence, Loaded, Owners
+from store.rows import OutboxRow
 from tests.simulation.oracles import JournalledStore
 from tests.simulation.patching import replaced
 
@@ -169,6 +173,30 @@ def _jump_only(self: Hub, key: str, head: int, numbers: Numbers | None) -> None:
         stream.jump(head)
 
 
+# -- alarms and messages ----------------------------------------------------------------------------------------------
+
+
+_receive = Activation._receive
+_answered = Outbox._answered
+
+
+def _receive_again(self: Activation, envelope: Envelope, delivery: Delivery, now: float) -> Outcome:
+    self._marks.clear()
+    return _receive(self, envelope, delivery, now)
+
+
+def _acknowledge_undone(self: Outbox, lane: tuple[int, str], rows: Sequence[OutboxRow], answer: Any) -> None:
+    _answered(self, lane, rows, None)
+
+
+async def _find_nothing(self: Node, forgotten: dict[int, int]) -> None:
+    self._outbox.found(forgotten, [])
+
+
+async def _scan_nothing(self: Alarms) -> None:
+    """What is set while the worker runs is noted as it commits."""
+
+
 # -- all of them ------------------------------------------------------------------------------------------------------
 
 
@@ -190,6 +218,10 @@ ABLATIONS: Mapping[str, Ablation] = MappingProxyType(
         "load before claim": Ablation(300, removed=lambda: replaced(Registry, _load=_load_before_claim)),
         "load without claim after an unknown outcome": Ablation(300, LookingStore),
         "no resync on resubscribe": Ablation(100, removed=lambda: replaced(Hub, resync=_jump_only)),
+        "no mark of handled messages": Ablation(100, removed=lambda: replaced(Activation, _receive=_receive_again)),
+        "messages acknowledged undone": Ablation(100, removed=lambda: replaced(Outbox, _answered=_acknowledge_undone)),
+        "messages not read on takeover": Ablation(100, removed=lambda: replaced(Node, _find_messages=_find_nothing)),
+        "alarms not read on takeover": Ablation(100, removed=lambda: replaced(Alarms, _scan=_scan_nothing)),
         "lease trusted past its time": Ablation(300, removed=lambda: replaced(Lease, held=_held_for_ever)),
     }
 )

@@ -6,6 +6,8 @@ has to be stored in the end is known exactly.
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
 from random import Random
 from typing import Any, Protocol
 
@@ -13,10 +15,12 @@ import msgspec
 from msgspec import Raw, Struct
 
 from actors.runtime.draining import SLOW_AFTER_S
-from protocol.commands import Person
+from actors.runtime.streams import resolve
+from protocol.commands import Command, Person
 from protocol.cursor import parse_cursor
 from protocol.errors import ERRORS
 from protocol.views import CommentPage
+from tests.simulation.accounts import Accounts, NoAnswer
 from tests.simulation.edge import Connection, PushForm, Wire, shown_in
 from tests.simulation.loop import Host, SimulatedLoop
 from tests.simulation.oracles import Journal, Shown
@@ -41,6 +45,12 @@ class Worker(Protocol):
         ...
 
     def hang_up(self, connection: Connection) -> None: ...
+
+    def request(
+        self, client: "Client", key: str, command: Command, by: Person, op: str | None, answered: Callable[[Any], None]
+    ) -> None:
+        """One request that has a connection of its own; who is away, or ends meanwhile, answers nothing."""
+        ...
 
 
 class Error(Struct):
@@ -93,10 +103,6 @@ class Acknowledged(Struct):
     id: str | None = None
     offset: int | None = None
     version: int | None = None
-
-
-class NoAnswer(Exception):
-    """The connection ended, or nothing came in time: the outcome is unknown."""
 
 
 class Denied(Exception):
@@ -200,6 +206,7 @@ class Client:
         self._worker: Worker | None = None
         self._waiting: dict[int, asyncio.Future[Heard]] = {}
         self._subscribed: set[str] = set()
+        self.accounts = Accounts(by.id, rng, journal, posts, self._request)
 
     # -- its life
 
@@ -220,13 +227,17 @@ class Client:
             await self._follow_all()
         elif chance < 0.06 and self._down is not None:
             self._stall()
-        elif chance < 0.40 or not self._mine():
+        elif chance < 0.08 and self._subscribed:
+            await self._look_around()
+        elif chance < 0.28:
+            await self.accounts.act()
+        elif chance < 0.44 or not self._mine():
             await self._comment()
-        elif chance < 0.52:
+        elif chance < 0.54:
             await self._edit()
-        elif chance < 0.58:
+        elif chance < 0.60:
             await self._delete()
-        elif chance < 0.78:
+        elif chance < 0.80:
             await self._react()
         else:
             await self._read()
@@ -302,7 +313,24 @@ class Client:
             f"{self.by.handle} reads post {post} at {offset}, behind {floor}, which was shown before",
         )
 
+    async def _look_around(self) -> None:
+        channel = self._rng.choice(sorted(self._subscribed))
+        with suppress(NoAnswer, Denied):
+            await self._ask({"presence": {"channel": channel}})
+
     # -- asking
+
+    async def _request(self, key: str, command: Command, by: Person, op: str | None) -> Any:
+        worker = self._pick(self._rng)
+        if worker is None:
+            raise NoAnswer
+        answer: asyncio.Future[Any] = self._loop.create_future()
+        worker.request(self, key, command, by, op, partial(resolve, answer))
+        try:
+            async with asyncio.timeout(self._rng.uniform(*PATIENCE_S)):
+                return await answer
+        except TimeoutError:
+            raise NoAnswer from None
 
     async def _write(self, method: str, data: dict[str, Any], *, once: bool = False) -> Acknowledged | None:
         """Ask until answered, with an operation id; or, without one, ``once``: None then says that nobody knows."""
@@ -439,6 +467,10 @@ class Client:
         """The worker is dead, or the connection is reset."""
         if connection is self._connection:
             self._closed(self._connections, RESET)
+
+    def name(self) -> str | None:
+        """How its present connection is called."""
+        return None if self._connection is None else self._connection.client
 
     def caught_up(self) -> bool:
         """Whether it is subscribed to everything, and has heard everything."""

@@ -146,7 +146,9 @@ class Connection:
                 self.write(reply)
             case conversation.Close(code, reason):
                 self.close(code, reason)
-            case conversation.ListPresence() | conversation.ReadHistory():
+            case conversation.ListPresence():
+                self._tasks.append(asyncio.create_task(self._list_presence(action), name=f"presence {self.client}"))
+            case conversation.ReadHistory():
                 raise AssertionError("no simulated client asks for this")
 
     def _answered(self, action: Ask, answer: Any) -> None:
@@ -185,6 +187,15 @@ class Connection:
         self.write(self._session.subscribed(action, attached, len(attached.first)))
         self._subscriptions[action.channel] = attached.subscription
         attached.subscription.start()
+
+    async def _list_presence(self, action: conversation.ListPresence) -> None:
+        here = action.channel in self._subscriptions
+        presence = await self._node.presence(action.channel)
+        listed = {present.client for present in presence.listed}
+        where = f"the presence of {action.channel} to {self.client}"
+        self._journal.require(not here or self.client in listed, f"{where} leaves out who asks: {listed}")
+        self._journal.require(len(listed) == presence.clients, f"{where} counts {presence.clients}: {listed}")
+        self.write(conversation.present(action, presence))
 
     def shut_down(self) -> None:
         """The worker ends in order."""

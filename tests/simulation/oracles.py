@@ -5,7 +5,7 @@ everything that reaches a client, is held against it.
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import Any
 from uuid import UUID
 from zlib import crc32
@@ -14,9 +14,10 @@ from msgspec import Struct
 
 from actors.actor import Actor
 from actors.post import PostActor
+from actors.user import UserActor
 from store.base import Batch
 from store.memory import MemoryStore, RowT
-from store.rows import CommentRow, PostRow, PostStateRow, ReactionRow
+from store.rows import AccountRow, CommentRow, MarkRow, OutboxRow, PostRow, PostStateRow, ReactionRow
 
 Place = int
 """Of a row on the stream of its post: a comment's id, or 0 for the post itself."""
@@ -76,6 +77,13 @@ class Journal:
         self._epochs: dict[int, int] = {}
         self._created: dict[str, tuple[int, int]] = {}
         self._served: dict[int, tuple[int, object]] = {}
+        self._accounts: dict[int, int] = defaultdict(int)
+        """Account → version."""
+        self._sent: dict[int, int] = defaultdict(int)
+        """Slot → its last message."""
+        self._receivers: dict[tuple[int, int], str] = {}
+        """Of messages that are not acknowledged."""
+        self._marks: dict[tuple[str, int], int] = defaultdict(int)
 
     def trace(self, what: str) -> None:
         line = f"{self._clock():9.4f}  {what}"
@@ -115,6 +123,33 @@ class Journal:
                     self._row(row, befores)
         for post_id in befores:
             self._counters(store, post_id)
+        self._outbox(batch, heads)
+
+    def _outbox(self, batch: Batch, heads: dict[int, int | None]) -> None:
+        """Messages are done in order and once, and given up only when they were done."""
+        for (slot, _), account in batch.writes.get(AccountRow, {}).items():
+            if heads[slot] is not None and isinstance(account, AccountRow):
+                before = self._accounts[account.id]
+                self.require(account.version > before, f"{account}: its version was {before} already")
+                self._accounts[account.id] = account.version
+        for (slot, _), mark in batch.writes.get(MarkRow, {}).items():
+            if heads[slot] is not None and isinstance(mark, MarkRow):
+                lane = mark.receiver, mark.slot
+                self.require(
+                    self._marks[lane] < mark.id <= self._sent[mark.slot],
+                    f"{mark}: before it was {self._marks[lane]}, and {self._sent[mark.slot]} messages were sent",
+                )
+                self._marks[lane] = mark.id
+        for (slot, identity), row in batch.writes.get(OutboxRow, {}).items():
+            if heads[slot] is None:
+                continue
+            if isinstance(row, OutboxRow):
+                self.require(row.id > self._sent[slot], f"{row}: {self._sent[slot]} messages were sent before")
+                self._sent[slot] = row.id
+                self._receivers[slot, row.id] = row.receiver
+            elif (receiver := self._receivers.pop(identity, None)) is not None:
+                done = self._marks[receiver, slot]
+                self.require(identity[1] <= done, f"message {identity} is given up; {receiver} has done {done}")
 
     def _state(self, state: PostStateRow) -> int:
         """Returns the head before."""
@@ -154,8 +189,8 @@ class Journal:
     def _counters(self, store: "JournalledStore", post_id: int) -> None:
         """Counters equal the rows."""
         state = store.row(PostStateRow, post_id)
-        visible = sum(row.state == "visible" for row in store.of_post(CommentRow, post_id))
-        given = [row for row in store.of_post(ReactionRow, post_id) if not row.comment_id]
+        visible = sum(row.state == "visible" for row in store.of(CommentRow, post_id))
+        given = [row for row in store.of(ReactionRow, post_id) if not row.comment_id]
         likes = sum(row.amount for row in given if row.kind == "like")
         applause = sum(row.amount for row in given if row.kind == "applause")
         counted = (state.comments, state.reactions.get("like", 0), state.applause)
@@ -202,6 +237,9 @@ class JournalledStore(MemoryStore):
         self.journal.committed(self, batch, heads)
         return heads
 
+    async def _turn(self) -> None:
+        """A call has travelled before it comes here, and its answer does so afterwards."""
+
     # -- for the simulation
 
     def seed(self, posts: Iterable[PostRow]) -> None:
@@ -220,9 +258,12 @@ class JournalledStore(MemoryStore):
         """As it is kept, not a copy."""
         return self.table(row_type)[identity]
 
-    def of_post(self, row_type: type[RowT], post_id: int) -> Iterator[RowT]:
-        """As they are kept, not copies; by no order."""
-        return (row for key, row in self.table(row_type).items() if key[0] == post_id)
+    def of(self, row_type: type[RowT], id: int) -> Iterator[RowT]:
+        """Those of one post or account, as they are kept, not copies; by no order."""
+        return (row for key, row in self.table(row_type).items() if key[0] == id)
+
+    def identities(self, row_type: type[RowT]) -> Collection[tuple[Any, ...]]:
+        return self.table(row_type).keys()
 
     def owner(self, slot: int) -> tuple[UUID | None, int]:
         """Who owns ``slot`` at this very moment, and by which epoch."""
@@ -230,14 +271,17 @@ class JournalledStore(MemoryStore):
 
 
 def differences(store: JournalledStore, actor: Actor) -> str | None:
-    """Where a post in memory is not what is stored; only for one with nothing undurable."""
+    """Where an actor in memory is not what is stored; only for one with nothing undurable."""
+    if isinstance(actor, UserActor):
+        account = next(store.of(AccountRow, actor.account_id), None)
+        return None if actor.account == account else f"{actor.key}: {actor.account} in memory, {account} stored"
     if not isinstance(actor, PostActor):
         return None
     state = store.row(PostStateRow, actor.post_id)
     in_memory = actor.state_row()
     if in_memory != state:
         return f"{actor.key}: {_differing(in_memory, state)}"
-    rows = list(store.of_post(CommentRow, actor.post_id))
+    rows = list(store.of(CommentRow, actor.post_id))
     if actor.tree.last_id != len(rows):
         return f"{actor.key}: {actor.tree.last_id} comments in memory, {len(rows)} stored"
     for row in rows:

@@ -6,19 +6,22 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from random import Random
 from types import MappingProxyType
-from typing import cast
+from typing import Any, cast
+
+from msgspec import Raw
 
 from actors.keys import post_key
 from actors.policy import Policy
 from actors.runtime.activation import Activation, Envelope, Phase, Taken
 from actors.runtime.env import Env
+from actors.runtime.messages import decode_answer
 from actors.runtime.metrics import BusFigures, Metrics
 from actors.runtime.node import Node
-from protocol.commands import Person
+from protocol.commands import Command, Person
 from store.base import Store, StoreUnavailable
-from store.bus import Bus
+from store.bus import Bus, BusUnavailable
 from store.memory_bus import Broker
-from store.rows import CommentRow, OutboxRow, PostRow, PostStateRow, ReactionRow
+from store.rows import AlarmRow, CommentRow, OutboxRow, PostRow, PostStateRow, ReactionRow
 from tests.simulation.clients import Client, Following
 from tests.simulation.edge import Connection, PushForm, Wire
 from tests.simulation.faults import Faults
@@ -34,11 +37,14 @@ TROUBLE_S = 12.0
 """Virtual seconds of faults; then everything heals."""
 FINISH_WITHIN_S = 40.0
 """Of the healing, until every client has its answers and every stream is caught up."""
+ALARM_SOON_S = 2.0
+"""What is due by then is waited for. What was set by a clock that is ahead may be due much later."""
+PRESENCE_WITHIN_S = 3.0
 LOOK_EVERY_S = 0.25
 """How often what is in memory is compared with what is stored, besides after each commit."""
 DRIFT_MAX = 0.01
 """A clock is hardly ever a ten-thousandth too fast or slow; here up to a hundredth."""
-POLICY = Policy(edit_window_s=10_000_000)
+EDIT_WINDOW_S = 10_000_000
 """Clocks here may be an hour apart."""
 LEVELS = MappingProxyType({logging.WARNING: "warns", logging.ERROR: "ERROR"})
 
@@ -78,7 +84,7 @@ class Worker:
         while not self.leaving.is_set():
             bus = self._new_bus()
             try:
-                running = Node.running(self.store, self.env, POLICY, world.metrics, node=self.label, bus=bus)
+                running = Node.running(self.store, self.env, world.policy, world.metrics, node=self.label, bus=bus)
                 async with running as node:
                     world.observe(self, node)
                     self.node = node
@@ -88,7 +94,7 @@ class Worker:
                     self.node = None
                     for _, connection in list(self.connections):
                         connection.shut_down()
-            except StoreUnavailable as error:
+            except (StoreUnavailable, BusUnavailable) as error:
                 world.trace(f"{self.host} does not start: {error!r}")
                 await asyncio.sleep(0.2)
 
@@ -102,7 +108,7 @@ class Worker:
         world = self._world
         self.bus_name = f"{self.host.name}.{len(world.bus_links)}"
         world.bus_links[self.bus_name] = self.bus_link
-        return world.broker.bus(self.bus_name, BusFigures(world.metrics))
+        return world.broker.bus(self.bus_name, BusFigures(world.metrics), may_be_away=True)
 
     # -- for clients
 
@@ -125,6 +131,24 @@ class Worker:
     def hang_up(self, connection: Connection) -> None:
         self._forget(connection)
         self._world.loop.send(self.host, 0.001, connection.end)
+
+    def request(
+        self, client: Client, key: str, command: Command, by: Person, op: str | None, answered: Callable[[Any], None]
+    ) -> None:
+        """See ``clients.Worker.request``."""
+        loop = self._world.loop
+
+        def reply(answer: Any) -> None:
+            if isinstance(answer, bytes | Raw):
+                # What came from another worker is JSON already.
+                answer = decode_answer(command, answer)
+            loop.send(client.host, 0.001, answered, answer)
+
+        def serve() -> None:
+            if self.node is not None:
+                self.node.submit(key, command, by, op, reply)
+
+        loop.send(self.host, 0.001, serve)
 
     def _forget(self, connection: Connection) -> None:
         self.connections = [held for held in self.connections if held[1] is not connection]
@@ -167,6 +191,7 @@ class World:
         self.seed = seed
         self.rng = Random(seed)
         self.metrics = metrics
+        self.policy = Policy(edit_window_s=EDIT_WINDOW_S, erased_comments=self.rng.choice(("tombstone", "anonymous")))
         self.loop = SimulatedLoop(Random(self.rng.getrandbits(64)))
         self.connections = 0
         self.form = PushForm()
@@ -223,10 +248,40 @@ class World:
                 self.journal.violated(f"not finished: {'; '.join(unfinished)}")
                 return
             await asyncio.sleep(0.2)
+        while missing := await self._misjudged():
+            if self.loop.time() > deadline:
+                self.journal.violated(f"wrong about who is present: {'; '.join(missing)}")
+                return
+            await asyncio.sleep(0.2)
+
+    async def _misjudged(self) -> list[str]:
+        """Which workers are wrong about who is subscribed to what; everyone is, to everything."""
+        there = {client.name() for client in self.clients}
+        found = []
+        for worker in self.workers:
+            for post in POSTS:
+                if worker.node is None:
+                    continue
+                asking = self.loop.spawn(worker.host, worker.node.presence(post_key(post)), "presence")
+                done, _ = await asyncio.wait([asking], timeout=PRESENCE_WITHIN_S)
+                seen = {present.client for each in done for present in each.result().listed}
+                if seen != there:
+                    found.append(f"{worker.host} sees {seen} at post {post}, not {there}")
+        return found
+
+    def _undelivered(self) -> Iterator[str]:
+        """Alarms that are due, by their owners' clocks, and messages between actors."""
+        yield from (f"{row} is under way" for row in self.memory.rows(OutboxRow))
+        clocks = {worker.node._ownership.worker: worker.env.clock for worker in self.workers if worker.node}
+        for alarm in self.memory.rows(AlarmRow):
+            owner, _ = self.memory.owner(alarm.slot)
+            clock = None if owner is None else clocks.get(owner)
+            if clock is None or alarm.due_ms < (clock() + ALARM_SOON_S) * 1000:
+                yield f"{alarm} has not rung"
 
     def _unfinished(self) -> list[str]:
         """Who still waits, and for what."""
-        found = []
+        found = list(self._undelivered())
         for client in self.clients:
             who = client.by.handle
             if not client.finished:
@@ -351,7 +406,7 @@ class World:
         decide, durable = registry.decide, registry.durable
 
         def decide_observed(activation: Activation, envelope: Envelope) -> None:
-            if not envelope.command.writes and activation.key.startswith("post:"):
+            if not envelope.command.writes:
                 self.journal.serves(activation.slot, activation.epoch, worker.host.name, "reads")
             decide(activation, envelope)
 
@@ -405,6 +460,8 @@ class World:
                 )
             for following in client.following.values():
                 self._compare_followed(who, following, comments)
+            for differing in client.accounts.differing(self.memory, self.policy):
+                self.journal.violated(differing)
 
     def _compare_followed(self, who: str, following: Following, comments: dict[tuple[int, int], CommentRow]) -> None:
         post = following.post

@@ -10,7 +10,7 @@ from uuid import uuid4
 import pytest
 import pytest_asyncio
 
-from store.bus import EVERYONE, PENDING_BYTES_MAX, Bus
+from store.bus import EVERYONE, PENDING_BYTES_MAX, Bus, BusUnavailable
 from store.memory_bus import Broker
 from store.redis import RedisBus
 from tests.faults.proxy import Proxy
@@ -20,10 +20,10 @@ from tests.store.buses import INTERRUPTED, RecordingCounts, RecordingListener, u
 class Rig(Protocol):
     """Buses that reach each other, and their weather."""
 
-    async def bus(self, name: str, counts: RecordingCounts) -> Bus: ...
+    async def bus(self, name: str, counts: RecordingCounts, *, may_be_away: bool) -> Bus: ...
 
     def cut(self, name: str) -> None:
-        """The bus loses its connection, and gets no other until ``heal``."""
+        """The bus loses its connection if it has one, and gets none until ``heal``."""
         ...
 
     def heal(self, name: str) -> None: ...
@@ -33,8 +33,8 @@ class MemoryRig:
     def __init__(self) -> None:
         self._broker = Broker()
 
-    async def bus(self, name: str, counts: RecordingCounts) -> Bus:
-        return self._broker.bus(name, counts)
+    async def bus(self, name: str, counts: RecordingCounts, *, may_be_away: bool) -> Bus:
+        return self._broker.bus(name, counts, may_be_away=may_be_away)
 
     def cut(self, name: str) -> None:
         self._broker.cut(name)
@@ -52,9 +52,9 @@ class RedisRig:
         self._cluster = uuid4().hex
         self._proxies: dict[str, Proxy] = {}
 
-    async def bus(self, name: str, counts: RecordingCounts) -> Bus:
+    async def bus(self, name: str, counts: RecordingCounts, *, may_be_away: bool) -> Bus:
         proxy = self._proxies[name] = await self._stack.enter_async_context(Proxy(self._url))
-        return RedisBus(proxy.url, counts, cluster=self._cluster)
+        return RedisBus(proxy.url, counts, cluster=self._cluster, may_be_away=may_be_away)
 
     def cut(self, name: str) -> None:
         self._proxies[name].refuse()
@@ -83,10 +83,10 @@ class Cluster:
         await self._stack.enter_async_context(member.bus.joined(name, member))
         return member
 
-    async def outsider(self, name: str) -> Member:
+    async def outsider(self, name: str, *, may_be_away: bool = False) -> Member:
         """One who has not joined yet."""
         counts = RecordingCounts()
-        return Member(name, await self.rig.bus(name, counts), counts)
+        return Member(name, await self.rig.bus(name, counts, may_be_away=may_be_away), counts)
 
 
 @pytest_asyncio.fixture
@@ -255,3 +255,53 @@ async def test_who_hears_may_answer_at_once(cluster: Cluster) -> None:
     async with b.bus.joined("b", answering):
         a.bus.send("b", b"question")
         await a.until_heard(b"answer")
+
+
+async def test_who_may_not_be_away_does_not_join_a_bus_that_is(cluster: Cluster) -> None:
+    a = await cluster.outsider("a")
+    cluster.rig.cut("a")
+    with pytest.raises(BusUnavailable) as refusal:
+        async with a.bus.joined("a", a):
+            pass
+    assert str(refusal.value)
+    assert "\n" not in str(refusal.value)
+    assert a.bus.down() is not None
+
+
+async def test_who_may_be_away_joins_as_after_a_loss(cluster: Cluster) -> None:
+    a, b = await cluster.member("a"), await cluster.outsider("b", may_be_away=True)
+    cluster.rig.cut("b")
+    async with b.bus.joined("b", b):
+        assert b.bus.down() is not None
+        b.bus.send("a", b"lost")
+        assert b.counts.messages_dropped == 1
+        a.bus.send("b", b"lost")
+        a.bus.send("a", b"others go on")
+        await a.until_heard(b"others go on")
+        cluster.rig.heal("b")
+        await b.until_heard(INTERRUPTED)
+        assert b.bus.down() is None
+        b.bus.send("a", b"after")
+        await a.until_heard(b"after")
+        a.bus.send("b", b"after")
+        await b.until_heard(b"after")
+    assert a.heard == [b"others go on", b"after"]
+    assert b.heard == [INTERRUPTED, b"after"]
+
+
+async def test_who_may_be_away_and_is_not_has_missed_nothing(cluster: Cluster) -> None:
+    a, b = await cluster.member("a"), await cluster.outsider("b", may_be_away=True)
+    async with b.bus.joined("b", b):
+        assert b.bus.down() is None
+        a.bus.send("b", b"first")
+        await b.until_heard(b"first")
+    assert b.heard == [b"first"]
+
+
+async def test_who_never_reaches_the_bus_can_leave_it(cluster: Cluster) -> None:
+    a = await cluster.outsider("a", may_be_away=True)
+    cluster.rig.cut("a")
+    async with a.bus.joined("a", a):
+        pass
+    assert a.bus.down() is not None
+    assert a.heard == []

@@ -576,6 +576,35 @@ async def test_an_activation_reads_only_what_is_newer_than_its_snapshot(store: S
     assert loaded.reactions == [reaction(2, version=11)]
 
 
+async def test_an_activation_reads_everything_at_one_moment(rig: Rig) -> None:
+    writer = await Writer.of(rig.store)
+
+    async def write(version: int) -> None:
+        before = snapshot(version=version - 1, head=version - 1)
+        counted = state(version=version, head=version, comments=version)
+        await writer.write(
+            before, counted, comment(version), reaction(version, version=version), operation(f"{version}")
+        )
+
+    async def write_many() -> None:
+        for version in range(2, 101):
+            await write(version)
+
+    await write(1)
+    writing = asyncio.create_task(write_many())
+    while not writing.done():
+        loaded = await rig.other.load_post(7)
+        assert loaded.state is not None
+        assert loaded.snapshot is not None
+        version = loaded.state.version
+        assert loaded.snapshot.version == version - 1
+        assert [row.version for row in loaded.comments] == [version]
+        assert [row.version for row in loaded.reactions] == [version]
+        assert len(loaded.operations) == version
+        await asyncio.sleep(0)
+    await writing
+
+
 async def test_an_activation_reads_its_operations_oldest_first(store: Store) -> None:
     writer = await Writer.of(store)
     at_ms = now_ms()

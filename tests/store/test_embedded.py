@@ -16,6 +16,7 @@ import pytest
 
 from store.children import User, child_setup, unprivileged_user
 from store.embedded import EmbeddedError, EmbeddedPostgres, binary
+from tests.processes import lives
 
 ROOT = Path(__file__).parents[2]
 
@@ -53,11 +54,6 @@ async def fetch(url: str, query: str) -> object:
 
 def postmaster(data_dir: Path) -> psutil.Process:
     return psutil.Process(int((data_dir / "postgres" / "postmaster.pid").read_text().split()[0]))
-
-
-def runs(process: psutil.Process) -> bool:
-    """Not when it has ended but was not reaped yet, as orphans are when the system comes to it."""
-    return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
 
 
 def serve_in_another_process(data_dir: Path, user: User | None = None) -> tuple[subprocess.Popen[str], str]:
@@ -110,7 +106,7 @@ async def test_a_second_start_finds_the_data(used: Path) -> None:
 async def test_leaving_ends_postgres_and_frees_the_directory(used: Path) -> None:
     async with EmbeddedPostgres(used):
         running = postmaster(used)
-    assert not runs(running)
+    assert not lives(running)
     assert not (used / "postgres" / "postmaster.pid").exists()
 
 
@@ -127,7 +123,7 @@ async def test_what_was_committed_before_a_kill_is_there_after_it(used: Path) ->
     process.kill()
     process.wait()
     async with EmbeddedPostgres(used) as postgres:
-        assert not runs(orphan)
+        assert not lives(orphan)
         assert await fetch(postgres.url, "SELECT n FROM kept") == 7
 
 
@@ -149,7 +145,7 @@ async def test_postgres_ends_by_itself_when_the_server_is_killed(used: Path) -> 
     orphan = postmaster(used)
     process.kill()
     process.wait()
-    while runs(orphan):
+    while lives(orphan):
         await asyncio.sleep(0.01)
 
 
@@ -164,7 +160,7 @@ async def test_a_postgres_that_nobody_stopped_is_stopped_by_the_next_start(used:
     )
     leftover = postmaster(used)
     async with EmbeddedPostgres(used) as postgres:
-        assert not runs(leftover)
+        assert not lives(leftover)
         assert await fetch(postgres.url, "SELECT 1") == 1
 
 

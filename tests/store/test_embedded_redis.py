@@ -107,6 +107,21 @@ async def test_one_that_died_is_started_again_at_the_same_address(
     assert "it is started again" in caplog.text
 
 
+async def test_what_it_warned_of_at_its_start_is_not_taken_for_why_it_ended(
+    data_dir: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    lay_program(data_dir / "bin" / "redis-server", f'echo "# WARNING Overcommit memory!"; exec {program()} "$@"')
+    monkeypatch.setenv("PATH", str(data_dir / "bin"))
+    async with EmbeddedRedis(data_dir) as redis:
+        first = redis.pid
+        os.kill(first, signal.SIGKILL)
+        async with asyncio.timeout(DEADLINE_S):
+            while redis.pid == first:
+                await asyncio.sleep(0.01)
+        assert "WARNING" in redis.log_path.read_text()
+        assert f"Redis ended: Killed (see {redis.log_path}); it is started again" in caplog.messages
+
+
 async def test_one_that_dies_again_and_again_is_given_up(data_dir: Path) -> None:
     async with EmbeddedRedis(data_dir) as redis:
         ended = asyncio.create_task(redis.ended())
@@ -228,7 +243,7 @@ async def test_what_redis_says_when_it_cannot_start_is_passed_on(
     version = 'test "$1" = --version && echo "Valkey server v=8.0.1" && exit'
     lay_program(data_dir / "bin" / "valkey-server", f"{version}\necho 'no room'; exit 1")
     monkeypatch.setenv("PATH", str(data_dir / "bin"))
-    assert "Redis cannot start: no room" in await refusal(data_dir)
+    assert "Redis cannot start: status 1: no room" in await refusal(data_dir)
 
 
 async def test_a_file_in_its_place_is_refused(data_dir: Path) -> None:

@@ -6,7 +6,9 @@ import pytest
 
 from actors.actor import ReadHead
 from actors.keys import SLOTS, post_key
+from actors.placement import MOVED_MAX
 from actors.runtime.activation import Activation
+from actors.runtime.ownership import TAKEN_TIMEOUT_S
 from protocol.commands import CreateComment, ReadPost, Typing
 from protocol.cursor import Cursor
 from protocol.delivery import Attached
@@ -90,6 +92,32 @@ async def test_whoever_leaves_hands_everything_over_and_no_write_fails() -> None
         await leaving
         assert sum(member.figure("plaudit_slots") for member in running.members) == SLOTS
         assert going.figure("plaudit_handoffs_total") > 0
+
+
+async def test_what_a_leaving_member_had_in_memory_is_loaded_by_its_heirs_before_anybody_asks() -> None:
+    async with cluster(2) as running:
+        staying, going = running.members
+        await make_posts(staying, POSTS)
+        moved = [post for post in POSTS if await running.owner_of(post) is going]
+        assert moved
+        await running.leave(going)
+        async with asyncio.timeout(1):
+            while not all(staying.node._registry.find(post_key(post)) for post in moved):
+                await asyncio.sleep(0.001)
+
+
+async def test_a_leaving_member_holds_no_more_than_its_heirs_have_room_for() -> None:
+    async with cluster(2) as running:
+        staying, going = running.members
+        claiming = asyncio.Event()
+        running.store.faults.append(Held("claim", claiming))
+        leaving = asyncio.create_task(running.leave(going))
+        await asyncio.sleep(TAKEN_TIMEOUT_S / 2)
+        owned = (await running.store.owners()).slots
+        assert SLOTS - len(owned) == MOVED_MAX
+        claiming.set()
+        await leaving
+        assert staying.figure("plaudit_slots") == SLOTS
 
 
 async def test_a_member_that_was_declared_dead_drops_all_and_goes_on_under_a_new_id() -> None:
@@ -214,6 +242,18 @@ async def test_watchers_and_who_is_present_are_those_of_all_members() -> None:
             presence = await member.node.presence(post_key(100))
             assert (presence.clients, presence.users) == (3, 2)
             assert {each.client for each in presence.listed} == {"client 0", "client 1", "client 2"}
+
+
+async def test_an_answer_that_comes_twice_is_not_taken_for_that_of_another_member() -> None:
+    async with cluster(3) as running:
+        await make_posts(running.members[0], POSTS)
+        for number, member in enumerate(running.members):
+            sink = RecordingSink(client=f"client {number}")
+            sink.take(await member.node.attach(post_key(100), sink, None))
+        slow = running.members[2].name
+        running.broker.route = lambda sender, receiver, inbox, messages: (0.3,) if sender == slow else (0.0, 0.0)
+        presence = await running.members[0].node.presence(post_key(100))
+        assert sorted(each.client for each in presence.listed) == ["client 0", "client 1", "client 2"]
 
 
 async def test_a_cursor_of_one_member_is_resumed_at_another() -> None:

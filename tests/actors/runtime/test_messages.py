@@ -53,6 +53,17 @@ async def test_a_publication_that_was_put_off_comes_at_the_later_time(rig: Rig) 
     assert (await rig.read_post(BOB, 8)).state == "published"
 
 
+async def test_an_alarm_is_not_late_because_the_clock_was_wrong_for_a_while(rig: Rig) -> None:
+    await rig.ask(CreatePost(post="8", title="Later", publish_at=at_ms(10)), ANN)
+    rig.clock.jump(-3_600)
+    await rig.ask(CreatePost(post="9", title="Sooner", publish_at=at_ms(-3_599)), ANN)
+    await asyncio.sleep(5)
+    rig.clock.jump(3_600)
+    await asyncio.sleep(15)
+
+    assert (await rig.read_post(BOB, 8)).state == "published"
+
+
 async def test_an_alarm_survives_the_end_of_its_worker() -> None:
     clock = Clock()
     store = MemoryStore(clock)
