@@ -231,6 +231,8 @@ class Crowd:
     """People who read and write, each what chance says: reads of a page and posts, 8 to 2."""
 
     def __init__(self, people: Sequence[Session], random: Random) -> None:
+        self.asked = 0
+        """Reads and writes so far, those to warm up among them."""
         self._people = people
         self._random = random
         self._titles = (f"Post {number}" for number in count())
@@ -279,6 +281,7 @@ class Crowd:
 
     async def _act(self, person: Session, due: float) -> None:
         reads = self._random.random() < READS
+        self.asked += 1
         try:
             if reads:
                 await person.page(PAGE)

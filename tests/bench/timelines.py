@@ -29,6 +29,7 @@ from store.embedded import EmbeddedPostgres
 from store.timelines import Strategy
 from tests.bench import plots
 from tests.bench.graphs import EDGES_1500, EDGES_EACH, FOLLOWED, READER, SEED, STAR, VISITS_A_WEEK, Graph, made, snap
+from tests.bench.load import cpu_seconds
 from tests.bench.people import (
     OPEN_AT_ONCE,
     PAGE,
@@ -111,13 +112,16 @@ class Seen(NamedTuple):
     """Followers who did not get it."""
 
 
-class Run(Struct, frozen=True):
+class Run(Struct, frozen=True, kw_only=True):
     """One strategy on one graph."""
 
     graph: str
     strategy: Strategy
     users: int
     saturated: Mix
+    server_ms: float
+    """Of a core, for one request of the saturated crowd."""
+    postgres_ms: float
     paced: Mix
     long_pages: dict[int, Spread]
     stored: Stored
@@ -258,11 +262,31 @@ async def measure(postgres_url: str, graph: Graph, strategy: Strategy, number: i
         await come(users, served.port)
         await settled(database)
         with timed("saturating"):
-            saturated = await Crowd(crowd, Random(SEED)).saturate(plan.seconds, plan.warm_up_s)
+            people = Crowd(crowd, Random(SEED))
+            pids = (served.pid, await database.fetchval(_POSTMASTER))
+            spent_s = [cpu_seconds(pid) for pid in pids]
+            saturated = await people.saturate(plan.seconds, plan.warm_up_s)
+            server_ms, postgres_ms = (
+                1000 * (cpu_seconds(pid) - before_s) / people.asked for pid, before_s in zip(pids, spent_s, strict=True)
+            )
         await settled(database)
         with timed("pacing"):
             paced = await Crowd(crowd, Random(SEED)).pace(PACED_RATE, plan.seconds, plan.warm_up_s)
-        return Run(graph.name, strategy, len(users), saturated, paced, long_pages, stored, seen)
+        return Run(
+            graph=graph.name,
+            strategy=strategy,
+            users=len(users),
+            saturated=saturated,
+            server_ms=server_ms,
+            postgres_ms=postgres_ms,
+            paced=paced,
+            long_pages=long_pages,
+            stored=stored,
+            seen=seen,
+        )
+
+
+_POSTMASTER = "SELECT split_part(pg_read_file('postmaster.pid'), E'\\n', 1)::integer"
 
 
 async def storage(database: "Connection") -> Stored:
@@ -377,9 +401,15 @@ async def measure_all(graphs: Sequence[Graph], plan: Plan) -> list[Run]:
                 for strategy in STRATEGIES:
                     print(f"{graph.name}, {strategy}", flush=True)
                     run = await measure(postgres.url, graph, strategy, len(runs), plan)
-                    print(f"    {run.saturated}\n    {run.paced}\n    {run.stored}\n    {run.seen}", flush=True)
+                    print("\n".join(f"    {part}" for part in described(run)), flush=True)
                     runs.append(run)
     return runs
+
+
+def described(run: Run) -> list[str]:
+    """For who waits for the report."""
+    cost = f"{run.server_ms:.1f} + {run.postgres_ms:.1f} ms of CPU a request"
+    return [str(run.saturated), cost, str(run.paced), str(run.long_pages), str(run.stored), str(run.seen)]
 
 
 # -- the report -------------------------------------------------------------------------------------------------------
@@ -403,6 +433,7 @@ some {VISITS_A_WEEK:.0f} times a week. A failure is any status but 200 and 201, 
 ## A crowd: 80 % read 10 posts, 20 % publish
 
 {_table(("graph", "strategy", "users", "requests/s", "reads p50/p95/p99 ms", "writes p50/p95/p99 ms", "failures",
+         "CPU ms a request: server + Postgres",
          f"reads at {PACED_RATE:.0f}/s", f"writes at {PACED_RATE:.0f}/s", "failures"), map(_crowd_row, runs))}
 
 ![requests a second](plots/crowd.svg)
@@ -443,6 +474,7 @@ def _crowd_row(run: Run) -> list[str]:
     return [
         *(run.graph, run.strategy, f"{run.users:,}", f"{run.saturated.rate:,.0f}"),
         *(_spread(run.saturated.reads), _spread(run.saturated.writes), _failures(run.saturated)),
+        f"{run.server_ms:.1f} + {run.postgres_ms:.1f}",
         *(_spread(run.paced.reads), _spread(run.paced.writes), _failures(run.paced)),
     ]
 
