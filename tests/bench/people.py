@@ -5,6 +5,7 @@ A failure is everything but the right answer in time: any status that is not, a 
 """
 
 import asyncio
+import math
 from array import array
 from collections import Counter, deque
 from collections.abc import Sequence
@@ -121,6 +122,69 @@ class Session(asyncio.Protocol):
             self._answer.set_result((int(head[9:12]), body))
 
 
+class Feed(asyncio.Protocol):
+    """A live feed over Server-Sent Events, of which it is noted when a post arrives."""
+
+    def __init__(self, person: int) -> None:
+        authorization = f"Authorization: Bearer {host_token(person, 'author')}"
+        self._request = f"GET /v1/feed/events HTTP/1.1\r\nHost: bench\r\n{authorization}\r\n\r\n".encode()
+        self._received = b""
+        self._expected = b""
+        self._arrived: asyncio.Future[float] | None = None
+        self._at = 0.0
+        self._transport: asyncio.Transport
+        self.opened: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    @classmethod
+    async def open(cls, person: int, port: int) -> Self:
+        """Raises ``Failed``."""
+        _, feed = await asyncio.get_running_loop().create_connection(lambda: cls(person), "127.0.0.1", port)
+        async with asyncio.timeout(TIMEOUT_S):
+            await feed.opened
+        return feed
+
+    def forget(self) -> None:
+        """What has arrived so far is not looked at any more."""
+        self._received = b""
+
+    async def arrival(self, post: str) -> float:
+        """When the post came, by ``perf_counter``; infinite if it does not."""
+        self._expected = f'"id":"{post}"'.encode()
+        self._arrived = asyncio.get_running_loop().create_future()
+        self._look()
+        try:
+            async with asyncio.timeout(TIMEOUT_S):
+                return await self._arrived
+        except TimeoutError:
+            return math.inf
+
+    def close(self) -> None:
+        self._transport.close()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+        self._transport.write(self._request)
+
+    def connection_lost(self, error: Exception | None) -> None:
+        if not self.opened.done():
+            self.opened.set_exception(Failed("a feed: connection lost"))
+
+    def data_received(self, data: bytes) -> None:
+        self._received += data
+        self._at = perf_counter()
+        if not self.opened.done() and b"\r\n\r\n" in self._received:
+            status = self._received[9:12]
+            if status == b"200":
+                self.opened.set_result(None)
+            else:
+                self.opened.set_exception(Failed(f"a feed: {status.decode()}"))
+        self._look()
+
+    def _look(self) -> None:
+        if self._arrived is not None and not self._arrived.done() and self._expected in self._received:
+            self._arrived.set_result(self._at)
+
+
 def _problem(status: int, body: bytes) -> str:
     """What a problem document (RFC 9457) says, or whatever else came."""
     try:
@@ -167,6 +231,8 @@ class Crowd:
     """People who read and write, each what chance says: reads of a page and posts, 8 to 2."""
 
     def __init__(self, people: Sequence[Session], random: Random) -> None:
+        self.asked = 0
+        """Reads and writes so far, those to warm up among them."""
         self._people = people
         self._random = random
         self._titles = (f"Post {number}" for number in count())
@@ -215,6 +281,7 @@ class Crowd:
 
     async def _act(self, person: Session, due: float) -> None:
         reads = self._random.random() < READS
+        self.asked += 1
         try:
             if reads:
                 await person.page(PAGE)

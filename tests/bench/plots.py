@@ -5,7 +5,7 @@ from html import escape
 from math import ceil, floor, log10
 from typing import Final
 
-WIDTH, HEIGHT = 760, 420
+WIDTH, HEIGHT = 960, 420
 LEFT, RIGHT, TOP, BOTTOM = 80, 150, 50, 60
 COLOURS: Final = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 """Okabe and Ito's, which colour-blind people can tell apart."""

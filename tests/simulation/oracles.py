@@ -11,13 +11,14 @@ from uuid import UUID
 from zlib import crc32
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from actors.actor import Actor
 from actors.post import PostActor
 from actors.user import UserActor
 from store.base import Batch
 from store.memory import MemoryStore, RowT
-from store.rows import AccountRow, CommentRow, MarkRow, OutboxRow, PostRow, PostStateRow, ReactionRow
+from store.rows import AccountRow, CommentRow, FindingRow, MarkRow, OutboxRow, PostRow, PostStateRow, ReactionRow
 
 Place = int
 """Of a row on the stream of its post: a comment's id, or 0 for the post itself."""
@@ -39,6 +40,8 @@ class PostJournal:
         self.version = 0
         self.head = 0
         self.told = 0
+        self.state: PostStateRow | None = None
+        self.indexed = 0
         self.acknowledged = 0
         """The highest offset that an acknowledgement or a reply has shown to anybody."""
         self.offsets: dict[Place, int] = {}
@@ -117,6 +120,9 @@ class Journal:
         for (slot, _), state in batch.writes.get(PostStateRow, {}).items():
             if heads[slot] is not None and isinstance(state, PostStateRow):
                 befores[state.post_id] = self._state(state)
+        for (slot, _), found in batch.writes.get(FindingRow, {}).items():
+            if heads[slot] is not None and isinstance(found, FindingRow):
+                self._found(found)
         for row_type in (PostRow, CommentRow):
             for (slot, _), row in batch.writes.get(row_type, {}).items():
                 if heads[slot] is not None and isinstance(row, CommentRow | PostRow):
@@ -156,12 +162,19 @@ class Journal:
         post = self.posts[state.post_id]
         before = post.head
         name = f"post {state.post_id}"
-        told = state.version == post.version and state.head == before and state.told > post.told
-        self.require(state.version > post.version or told, f"{name}: version {state.version} after {post.version}")
+        # People were told, or can find it: nothing is shown anew.
+        unseen = post.state is not None and replace(state, told=post.told) == post.state
+        self.require(state.version > post.version or unseen, f"{name}: version {state.version} after {post.version}")
         self.require(post.told <= state.told <= state.version, f"{name}: told up to {state.told} after {post.told}")
         self.require(state.head >= before, f"{name}: the head went back from {before} to {state.head}")
-        post.version, post.head, post.told = state.version, state.head, state.told
+        post.version, post.head, post.told, post.state = state.version, state.head, state.told, state
         return before
+
+    def _found(self, row: FindingRow) -> None:
+        post, offset = self.posts[row.post_id], row.indexed_offset
+        name = f"post {row.post_id}"
+        self.require(post.indexed <= offset <= post.head, f"{name}: indexed up to {offset} after {post.indexed}")
+        post.indexed = offset
 
     def _row(self, row: CommentRow | PostRow, befores: dict[int, int]) -> None:
         post_id, place = (row.post_id, row.id) if isinstance(row, CommentRow) else (row.id, 0)
