@@ -492,8 +492,13 @@ async def show_cluster(settings: Settings, arguments: argparse.Namespace) -> Non
 
 
 async def secret_of_database(settings: ServerSettings) -> bytes:
-    """Of the database that is configured, or that the running server embeds."""
-    async with open_postgres(settings.database_url or running_url(settings.data_dir), pool_size=1) as store:
+    """Of the database that is configured, or that the running server embeds. Raises ``StartError`` if none runs."""
+    try:
+        url = settings.database_url or running_url(settings.data_dir)
+    except EmbeddedError as error:
+        needed = "the server's own options (--database-url or --data-dir), or its --secret"
+        raise StartError(f"cannot read the server's secret from its database: {error}; give {needed}") from error
+    async with open_postgres(url, pool_size=1) as store:
         return (await store.meta()).secret
 
 
