@@ -93,6 +93,7 @@ PATIENCE_S: Final = LEASE_TTL_S + 1.0
 """For so long those who were killed may still seem to live."""
 RETRY_S: Final = 0.2
 LOG_FORMAT: Final = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+STDIN: Final = 0
 WORKER: Final = "--as-worker"
 """The first argument of a worker process, before its number; for nobody's use but the parent's."""
 
@@ -275,6 +276,7 @@ async def open_worker(
 
 async def serve(settings: Settings, _: argparse.Namespace) -> None:
     """Run until cancelled. Raises ``StartError`` if something ends that all rests on."""
+    Hangup(partial(log.warning, "SIGHUP is ignored: nobody could take over meanwhile; restart the server")).expect()
     with bound_socket(settings.server.host, settings.server.port) as listener:
         async with open_database(settings.server) as database:
             if settings.server.workers == 1:
@@ -307,7 +309,7 @@ async def serve_with_workers(settings: Settings, listener: socket.socket, databa
         counts = stack.enter_context(Census.file(server.workers))
         told = Assignment(replace(settings, server=server), mine, listener.fileno(), counts)
         parent = Parent(server.workers, Workers(told, label, database.store))
-        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, parent.restart)
+        Hangup(parent.restart).expect()
         await stack.enter_async_context(parent.running())
         # Before the workers end, or who comes then would wait here for nobody.
         stack.enter_context(closing(listener))
@@ -562,8 +564,13 @@ async def show_cluster(settings: Settings, arguments: argparse.Namespace) -> Non
 
 
 async def secret_of_database(settings: ServerSettings) -> bytes:
-    """Of the database that is configured, or that the running server embeds."""
-    async with open_postgres(settings.database_url or running_url(settings.data_dir), pool_size=1) as store:
+    """Of the database that is configured, or that the running server embeds. Raises ``StartError`` if none runs."""
+    try:
+        url = settings.database_url or running_url(settings.data_dir)
+    except EmbeddedError as error:
+        needed = "the server's own options (--database-url or --data-dir), or its --secret"
+        raise StartError(f"cannot read the server's secret from its database: {error}; give {needed}") from error
+    async with open_postgres(url, pool_size=1) as store:
         return (await store.meta()).secret
 
 
@@ -634,6 +641,8 @@ async def until_signalled(work: Coroutine[Any, Any, T]) -> T:
     assert task is not None
 
     def end() -> None:
+        # Of no matter any more: a terminal that is closed may send both.
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, os._exit, 128 + number)
         loop.call_later(STOP_TIMEOUT_S, abandon)
@@ -646,6 +655,29 @@ async def until_signalled(work: Coroutine[Any, Any, T]) -> T:
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, end)
     return await work
+
+
+class Hangup:
+    """What SIGHUP does: ``asked``; but what SIGTERM does if the terminal that we were started in has gone away.
+
+    Nobody would know any more of a server that went on there.
+    """
+
+    def __init__(self, asked: Callable[[], None]) -> None:
+        self._asked = asked
+        self._terminal = os.isatty(STDIN)
+        self._ended = False
+
+    def expect(self) -> None:
+        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._heard)
+
+    def _heard(self) -> None:
+        if not self._terminal or os.isatty(STDIN):
+            self._asked()
+        elif not self._ended:
+            # Once: both the shell and the kernel may tell us, and a second SIGTERM does not wait for what is under way.
+            self._ended = True
+            signal.raise_signal(signal.SIGTERM)
 
 
 def raise_file_limit() -> None:

@@ -1,10 +1,12 @@
 """Real processes for tests: started, waited for until they serve, killed. Everything is ended by its process id."""
 
 import asyncio
+import fcntl
 import os
 import re
 import signal
 import sys
+import termios
 from asyncio.subprocess import DEVNULL, PIPE, STDOUT, Process
 from collections import deque
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
@@ -44,11 +46,19 @@ class Served:
 
 
 @asynccontextmanager
-async def serving(*arguments: str, environment: Mapping[str, str] | None = None) -> AsyncIterator[Served]:
-    """``python *arguments`` from the time that it has printed its address; on leaving, ended if it still runs."""
+async def serving(
+    *arguments: str, environment: Mapping[str, str] | None = None, terminal: int | None = None
+) -> AsyncIterator[Served]:
+    """``python *arguments`` from the time that it has printed its address; on leaving, ended if it still runs.
+
+    With ``terminal``, the descriptor of one that is nobody's yet, it is started there, as by a shell.
+    """
     process = await asyncio.create_subprocess_exec(
-        sys.executable, *arguments, cwd=ROOT, stdin=DEVNULL, stdout=PIPE, stderr=STDOUT,
+        sys.executable, *arguments, cwd=ROOT, stdout=PIPE, stderr=STDOUT,
         env={**os.environ, **(environment or {})},
+        stdin=DEVNULL if terminal is None else terminal,
+        start_new_session=terminal is not None,
+        preexec_fn=None if terminal is None else _take_terminal,
     )  # fmt: skip
     output: deque[str] = deque(maxlen=200)
     reading: asyncio.Task[None] | None = None
@@ -64,6 +74,11 @@ async def serving(*arguments: str, environment: Mapping[str, str] | None = None)
         await _end(process)
         if reading is not None:
             await reading
+
+
+def _take_terminal() -> None:
+    """Let the new session have its standard input as the terminal that it is told of."""
+    fcntl.ioctl(0, termios.TIOCSCTTY, 0)
 
 
 def lives(process: psutil.Process) -> bool:

@@ -70,7 +70,9 @@ async def test_the_command_shows_a_running_server_on_its_embedded_database(datab
 
         assert "another secret" in await complaint("--secret", SECRET, *where)
         assert "no server answers at http://127.0.0.1:1 " in await complaint("--data-dir", data, "--port", "1")
-    assert "no server runs on data directory" in await complaint(*where)
+    nothing_runs = await complaint(*where)
+    assert f"no server runs on data directory {data}; give the server's own options" in nothing_runs
+    assert "or its --secret" in nothing_runs
     assert sorted(path.name for path in database_dir.parent.iterdir()) == ["data"]
 
 

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import pty
 import re
 import signal
 import socket
@@ -10,7 +11,7 @@ import sys
 import time
 import tomllib
 from asyncio.subprocess import PIPE
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, closing
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -31,6 +32,7 @@ from tests.site import HOST_SECRET, host_token
 
 ROOT = Path(__file__).parents[1]
 STOPPED_WITHIN_S = 5.0
+SAID_WITHIN_S = 30.0
 SECRET = "a secret of thirty-two characters"
 
 ALL_FIELDS = [field for part in (ServerSettings, GatewaySettings, Policy) for field in fields(part)]
@@ -215,8 +217,9 @@ def test_the_version_is_the_one_of_the_project() -> None:
 
 
 @asynccontextmanager
-async def serving_on(data_dir: Path, *arguments: str) -> AsyncIterator[Served]:
-    async with serving("server.py", "--port", "0", "--data-dir", str(data_dir), *arguments) as served:
+async def serving_on(data_dir: Path, *arguments: str, terminal: int | None = None) -> AsyncIterator[Served]:
+    own = ("--port", "0", "--data-dir", str(data_dir))
+    async with serving("server.py", *own, *arguments, terminal=terminal) as served:
         yield served
 
 
@@ -238,17 +241,27 @@ async def complaint(*arguments: str, told: str = "") -> str:
     return complained
 
 
+async def until_said(served: Served, words: str) -> None:
+    async with asyncio.timeout(SAID_WITHIN_S):
+        while not any(words in line for line in served.output):
+            await asyncio.sleep(0.02)
+
+
 async def get(url: str) -> tuple[int, str]:
     async with aiohttp.ClientSession() as client, client.get(url) as response:
         return response.status, await response.text()
 
 
 async def stop(served: Served, number: signal.Signals) -> float:
-    """Seconds until it has ended, with status 0 and everything that it had started."""
+    return await ended(served, lambda: served.process.send_signal(number))
+
+
+async def ended(served: Served, end: Callable[[], None]) -> float:
+    """Seconds from ``end`` until it has ended, with status 0 and everything that it had started."""
     family = psutil.Process(served.pid).children(recursive=True)
     assert family
     began = time.monotonic()
-    served.process.send_signal(number)
+    end()
     assert await served.process.wait() == 0
     assert not [child for child in family if lives(child)]
     return time.monotonic() - began
@@ -263,6 +276,26 @@ async def test_a_server_starts_serves_its_pages_and_ends_at_ctrl_c_even_while_so
             await socket.send_json({"id": 1, "connect": {}})
             await socket.receive_json()
             assert await stop(served, signal.SIGINT) < STOPPED_WITHIN_S
+
+
+async def test_a_single_worker_only_notes_a_hangup(database_dir: Path) -> None:
+    async with serving_on(database_dir) as served:
+        served.process.send_signal(signal.SIGHUP)
+        await until_said(served, "SIGHUP is ignored")
+        assert (await get(f"{served.url}/readyz"))[0] == 200
+        assert await stop(served, signal.SIGTERM) < STOPPED_WITHIN_S
+
+
+@pytest.mark.parametrize(("workers", "answer"), [("1", "SIGHUP is ignored"), ("2", "all workers are new")])
+async def test_a_server_ends_when_its_terminal_goes_away_and_not_before(
+    database_dir: Path, workers: str, answer: str
+) -> None:
+    ours, terminal = map(os.fdopen, pty.openpty(), ("rb", "rb"))
+    with ours, terminal:
+        async with serving_on(database_dir, "--workers", workers, terminal=terminal.fileno()) as served:
+            served.process.send_signal(signal.SIGHUP)
+            await until_said(served, answer)
+            assert await ended(served, ours.close) < STOPPED_WITHIN_S
 
 
 async def test_a_killed_server_starts_again_on_the_same_data(database_dir: Path) -> None:

@@ -12,11 +12,11 @@ from actors.runtime.peers import Peers
 log = logging.getLogger("plaudit.gateways")
 
 GATHER_S = 1.0
-"""For so long the answers of the others are waited for."""
+"""For so long the answers of the others are waited for; or that they say that they have heard."""
 
 
 class Gathering:
-    """The answers of others to one question: of each the first, should a message come twice."""
+    """The answers of others to one message: of each the first, should one come twice."""
 
     def __init__(self, others: set[bytes]) -> None:
         self.waits_for = others
@@ -45,7 +45,7 @@ class Gateways:
         self._answerers: dict[str, Callable[[bytes], bytes]] = {}
         self._numbers = count(1)
         self._gathering: dict[int, Gathering] = {}
-        peers.handle(Told, lambda _, message: self._told(message.subject, message.data))
+        peers.handle(Told, self._told)
         peers.handle(Question, self._asked)
         peers.handle(Contribution, self._contributed)
 
@@ -54,9 +54,9 @@ class Gateways:
         assert subject not in self._hearers, subject
         self._hearers[subject] = hear
 
-    def tell(self, subject: str, data: bytes) -> None:
+    async def tell(self, subject: str, data: bytes) -> None:
         """See ``Backend.tell``."""
-        self._peers.send_all(Told(subject, data))
+        await self._answers(Told(next(self._numbers), subject, data))
 
     def on_asked(self, subject: str, answer: Callable[[bytes], bytes]) -> None:
         """See ``Backend.on_asked``."""
@@ -66,29 +66,36 @@ class Gateways:
     async def gather(self, subject: str, data: bytes = b"") -> list[bytes]:
         """See ``Backend.gather``."""
         mine = self._answer(subject, data)
+        answers = await self._answers(Question(next(self._numbers), subject, data))
+        return [*([] if mine is None else [mine]), *answers]
+
+    async def _answers(self, message: Told | Question) -> list[bytes]:
+        """What the others answer in time."""
         others = {process_of(worker) for worker in self._live()} - {self._peers.process}
-        number = next(self._numbers)
-        gathering = self._gathering[number] = Gathering(set(others))
+        gathering = self._gathering[message.id] = Gathering(set(others))
         try:
-            for process in others:
-                self._peers.send(process, Question(number, subject, data))
+            # To those as well that came just now, and are not waited for.
+            self._peers.send_all(message)
             async with asyncio.timeout(GATHER_S):
                 await gathering.complete.wait()
         except TimeoutError:
-            log.info("%d of %d other workers did not answer about %s", len(gathering.waits_for), len(others), subject)
+            waiting, subject = len(gathering.waits_for), message.subject
+            log.info("%d of %d other workers did not answer about %s", waiting, len(others), subject)
         finally:
-            del self._gathering[number]
-        return [*([] if mine is None else [mine]), *gathering.answers]
+            del self._gathering[message.id]
+        return gathering.answers
 
-    def _told(self, subject: str, data: bytes) -> None:
+    def _told(self, process: bytes, message: Told) -> None:
         """Another gateway tells; a subject that nobody here knows is of another version, and passed over."""
-        hear = self._hearers.get(subject)
+        hear = self._hearers.get(message.subject)
         if hear is None:
             return
         try:
-            hear(data)
+            hear(message.data)
         except Exception:
-            log.exception("what another worker told of %s was not understood", subject)
+            log.exception("what another worker told of %s was not understood", message.subject)
+        else:
+            self._peers.send(process, Contribution(message.id, b""))
 
     def _asked(self, process: bytes, question: Question) -> None:
         answer = self._answer(question.subject, question.data)

@@ -184,6 +184,9 @@ class AuthorChanged(Message, frozen=True):
 
 
 class Told(Message, frozen=True):
+    """Not a question, but to be answered as one, with nothing: it was heard."""
+
+    id: int
     subject: str
     data: bytes
 
@@ -195,7 +198,7 @@ class Question(Message, frozen=True):
 
 
 class Contribution(Message, frozen=True):
-    """The answer to a question, of one of those who were asked."""
+    """The answer of one of those who were asked, or told."""
 
     id: int
     data: bytes

@@ -116,7 +116,7 @@ class Accounts:
             if refusal.code not in ("session_ended", "account_not_found"):
                 raise
             # Signed out, deleted, or a token used twice: what access tokens are still about end with it.
-            self._revoked.end_session(token.session)
+            await self._revoked.end_session(token.session)
             raise Refused("session_ended") from None
         return answer(self._pair(account, state))
 
@@ -125,7 +125,7 @@ class Accounts:
     async def sign_out(self, call: Call) -> web.Response:
         session = _own_session(call, "ends this session")
         await self._ask(EndSession(account=call.by.id, session=session), call.by)
-        self._revoked.end_session(session)
+        await self._revoked.end_session(session)
         return no_content()
 
     async def read_me(self, call: Call) -> web.Response:
@@ -147,7 +147,7 @@ class Accounts:
     async def delete_me(self, call: Call) -> web.Response:
         account: AccountView = await self._ask(ReadAccount(account=call.by.id), call.by)
         await self._ask(DeleteAccount(account=call.by.id), call.by)
-        self._revoked.end_account(call.by.id)
+        await self._revoked.end_account(call.by.id)
         if account.email is not None:
             await self._backend.release_name("email", account.email, call.by.id)
         return no_content()

@@ -57,8 +57,11 @@ class Backend(Protocol):
 
     # -- the gateways of the other workers
 
-    def tell(self, subject: str, data: bytes) -> None:
-        """Tell the gateways of all other workers; it may be lost."""
+    async def tell(self, subject: str, data: bytes) -> None:
+        """Tell the gateways of all other workers; it may be lost. Returns once the live ones have heard, or after 1 s.
+
+        It is on its way before the first wait.
+        """
         ...
 
     def on_told(self, subject: str, hear: Callable[[bytes], None]) -> None:

@@ -1,7 +1,7 @@
 """Sessions and accounts that have ended: what was signed for them is refused, and their connections end, everywhere.
 
-The worker on which one ends tells the others, which may be lost: after any loss that is noticed, and every some seconds
-for those that are not, each reads from the store what has ended of late.
+The worker on which one ends tells the others, and waits a little until they have heard; this may be lost. After any
+loss that is noticed, and every some seconds for those that are not, each reads from the store what has ended of late.
 """
 
 import asyncio
@@ -53,15 +53,15 @@ class Revoked:
 
     # -- on this worker
 
-    def end_session(self, session: str) -> None:
-        """``session`` ended just now."""
+    async def end_session(self, session: str) -> None:
+        """``session`` ended just now. Returns when all live workers know, as far as they can be told within 1 s."""
         if self._session_ended(session, self._clock()):
-            self._backend.tell(SESSION_ENDED, session.encode())
+            await self._backend.tell(SESSION_ENDED, session.encode())
 
-    def end_account(self, account: int) -> None:
-        """``account`` was deleted just now."""
+    async def end_account(self, account: int) -> None:
+        """``account`` was deleted just now. Returns as ``end_session`` does."""
         self._account_ended(account, self._clock())
-        self._backend.tell(ACCOUNT_ENDED, str(account).encode())
+        await self._backend.tell(ACCOUNT_ENDED, str(account).encode())
 
     # -- on the others
 

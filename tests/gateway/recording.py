@@ -174,7 +174,7 @@ class RecordingBackend:
         ]
         return Presence(len(listed), len({each.by.id for each in listed} - {0}), listed)
 
-    def tell(self, subject: str, data: bytes) -> None:
+    async def tell(self, subject: str, data: bytes) -> None:
         for other in self.neighbours.others(self):
             other.told[subject](data)
 

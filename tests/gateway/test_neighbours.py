@@ -13,6 +13,7 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.parser import text_string_to_metric_families
 
 from actors.keys import SLOTS, slot_of, user_key
+from actors.runtime.gateways import GATHER_S
 from actors.runtime.metrics import BusFigures, Metrics
 from protocol.cluster import ClusterView
 from protocol.errors import FORCED
@@ -22,6 +23,7 @@ from store.memory_bus import Broker
 from tests.gateway.http_site import HOST_SECRET, HttpSite, host_token, http_site
 
 PATIENCE_S = 10.0
+REFRESH = "/v1/sessions/refresh"
 
 
 @asynccontextmanager
@@ -87,6 +89,37 @@ async def test_who_signs_out_on_one_worker_is_signed_out_on_the_other() -> None:
             assert (await a.api.call("DELETE", "/v1/sessions/current", token=ada.access_token)).status == 204
             assert await closed(socket) == FORCED[0]
         assert (await b.api.call("GET", "/v1/me", token=ada.access_token)).code == "unauthorized"
+
+
+async def test_what_ends_is_answered_once_every_worker_knows() -> None:
+    async with cluster() as (a, b, broker):
+        ada, bob, cid = [await a.api.member(name) for name in ("ada", "bob", "cid")]
+        stolen = {"refresh_token": cid.refresh_token}
+        latest = stolen
+        for _ in range(2):
+            answer = await a.api.call("POST", REFRESH, latest)
+            latest = {"refresh_token": answer.json["refresh_token"]}
+        await eventually(lambda: shared(a.store))
+
+        broker.route = lambda sender, receiver, inbox, messages: (0.1,)
+        assert (await a.api.call("DELETE", "/v1/sessions/current", token=ada.access_token)).status == 204
+        assert (await b.api.call("GET", "/v1/me", token=ada.access_token)).code == "unauthorized"
+        assert (await a.api.call("DELETE", "/v1/me", token=bob.access_token)).status == 204
+        assert (await b.api.call("GET", "/v1/me", token=bob.access_token)).code == "unauthorized"
+        assert (await a.api.call("POST", REFRESH, stolen)).code == "session_ended"
+        assert (await b.api.call("GET", "/v1/me", token=cid.access_token)).code == "unauthorized"
+
+
+async def test_who_does_not_hear_holds_up_a_sign_out_for_a_second_only() -> None:
+    async with cluster() as (a, b, broker):
+        ada = await a.api.member("ada")
+        await eventually(lambda: shared(a.store))
+        here = await owner(int(ada.account.id), a, b)
+        broker.route = lambda sender, receiver, inbox, messages: () if sender != receiver else (0.0,)
+        began = time.monotonic()
+        assert (await here.api.call("DELETE", "/v1/sessions/current", token=ada.access_token)).status == 204
+        assert time.monotonic() - began >= GATHER_S
+        assert (await here.api.call("GET", "/v1/me", token=ada.access_token)).code == "unauthorized"
 
 
 async def test_what_ends_while_the_bus_is_away_is_known_when_it_returns() -> None:

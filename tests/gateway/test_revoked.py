@@ -37,23 +37,23 @@ def identity(account: int, session: str | None) -> Identity:
     return Identity(Person(account, "ada", "Ada"), session)
 
 
-def test_an_ended_session_and_a_deleted_account_are_refused() -> None:
+async def test_an_ended_session_and_a_deleted_account_are_refused() -> None:
     revoked = Worker(Hand()).revoked
-    revoked.end_session("s1")
-    revoked.end_account(7)
+    await revoked.end_session("s1")
+    await revoked.end_account(7)
     assert revoked.refuses(identity(1, "s1"))
     assert revoked.refuses(identity(7, "s2"))
     assert not revoked.refuses(identity(1, "s2"))
     assert not revoked.refuses(identity(1, None))
 
 
-def test_what_ended_is_forgotten_when_no_token_of_it_can_be_alive() -> None:
+async def test_what_ended_is_forgotten_when_no_token_of_it_can_be_alive() -> None:
     clock = Hand()
     revoked = Worker(clock).revoked
     for number in range(10):
-        revoked.end_session(f"s{number}")
+        await revoked.end_session(f"s{number}")
     clock.now += TTL_S
-    revoked.end_session("last")
+    await revoked.end_session("last")
     assert len(revoked) == 1
 
 
@@ -66,29 +66,29 @@ async def test_what_ended_before_the_start_is_refused_for_the_rest_of_its_time()
     assert len(revoked) == 3
     assert revoked.refuses(identity(7, "another"))
     clock.now += 101
-    revoked.end_session("later")
+    await revoked.end_session("later")
     assert not revoked.refuses(identity(1, "earlier"))
     assert revoked.refuses(identity(1, "just now"))
 
 
-def test_who_listens_is_told_of_what_ends_here_and_on_other_workers() -> None:
+async def test_who_listens_is_told_of_what_ends_here_and_on_other_workers() -> None:
     clock, neighbours = Hand(), Neighbours()
     here, there = Worker(clock, neighbours), Worker(clock, neighbours)
-    here.revoked.end_session("s1")
-    there.revoked.end_session("s2")
-    here.revoked.end_account(7)
+    await here.revoked.end_session("s1")
+    await there.revoked.end_session("s2")
+    await here.revoked.end_account(7)
     for worker in (here, there):
         assert worker.ended == ["s1", "s2", 7]
         assert worker.revoked.refuses(identity(1, "s1"))
         assert worker.revoked.refuses(identity(7, None))
 
 
-def test_what_ended_already_is_not_told_again() -> None:
+async def test_what_ended_already_is_not_told_again() -> None:
     clock, neighbours = Hand(), Neighbours()
     here, there = Worker(clock, neighbours), Worker(clock, neighbours)
-    there.revoked.end_session("s1")
+    await there.revoked.end_session("s1")
     del neighbours.backends[1].told[module.SESSION_ENDED]
-    here.revoked.end_session("s1")
+    await here.revoked.end_session("s1")
     assert here.ended == ["s1"]
 
 
@@ -102,8 +102,8 @@ async def test_what_was_told_in_vain_is_read_as_soon_as_the_loss_is_known() -> N
 
     neighbours.cut = True
     clock.now += 5
-    here.revoked.end_session("s1")
-    here.revoked.end_account(7)
+    await here.revoked.end_session("s1")
+    await here.revoked.end_account(7)
     # The rows bear a time a little before the last look.
     neighbours.sessions = [("s1", int((clock.now - OVERLAP_S / 2) * 1000))]
     neighbours.accounts = [(7, int((clock.now - OVERLAP_S / 2) * 1000))]
