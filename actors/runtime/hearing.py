@@ -47,17 +47,19 @@ class Hearing:
         while not self._peers.alone and not self._peers.down() and (missing := await self._missing(store)):
             if self._env.monotonic() >= deadline:
                 raise BusUnavailable(
-                    f"this Redis does not lead to {missing} workers that serve the same database: all must have one"
+                    f"this Redis does not lead to {len(missing)} workers that serve the same database: all must have one"
                 )
-            self._came.clear()
             self._peers.send_all(Here(asks=True))
             with suppress(TimeoutError):
                 async with asyncio.timeout(ASK_S):
-                    await self._came.wait()
+                    while missing - self._heard_at.keys():
+                        self._came.clear()
+                        await self._came.wait()
 
-    async def _missing(self, store: Store) -> int:
+    async def _missing(self, store: Store) -> set[bytes]:
+        """The processes that hold a lease and were not heard."""
         live = {process_of(worker.id) for worker in (await store.owners()).live if worker.lease_s > 0}
-        return len(live - self._heard_at.keys() - {self._peers.process})
+        return live - self._heard_at.keys() - {self._peers.process}
 
     def start(self) -> None:
         if not self._peers.alone:
