@@ -134,9 +134,9 @@ def _parser(options: Options) -> argparse.ArgumentParser:
     importer.add_argument(
         "source",
         choices=["wordpress", "graph"],
-        metavar="wordpress | graph",
-        help="what the file is: an export of WordPress; or an edge list, of which a line has the host site's ids of two"
-        " users, and says that the first follows the second",
+        metavar="SOURCE",
+        help="wordpress: the file is an export of it; graph: it is an edge list, of which a line has the host site's"
+        " ids of two users, and says that the first follows the second",
     )
     importer.add_argument("file", type=Path, metavar="FILE")
     importer.add_argument("--dry-run", action="store_true", help="wordpress: read all of it, change nothing")

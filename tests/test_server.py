@@ -162,10 +162,13 @@ def test_a_value_is_the_same_by_flag_by_variable_and_by_file(
         (["role", "ada", "king"], {}, "invalid choice: 'king'"),
         (["role", "ada"], {}, "required: ROLE"),
         (["role"], {}, "required: HANDLE, ROLE"),
-        (["import"], {}, "required: wordpress, FILE"),
+        (["import"], {}, "required: SOURCE, FILE"),
         (["--guests", "maybe"], {}, "--guests takes no value: write --guests or --no-guests, not 'maybe'"),
         (["--no-sign-up=yes"], {}, "--no-sign-up takes no value: write --sign-up or --no-sign-up, not 'yes'"),
         (["import", "drupal", "x.xml"], {}, "invalid choice: 'drupal'"),
+        (["import", "graph", "x.txt", "--dry-run"], {}, "--dry-run is for wordpress"),
+        (["import", "graph", "x.txt", "--author", "ann"], {}, "--author is for wordpress"),
+        (["import", "wordpress", "x.xml", "--undirected"], {}, "--undirected is for graph"),
     ],
 )  # fmt: skip
 def test_a_wrong_setting_is_refused_in_one_line_that_names_it(

@@ -241,10 +241,10 @@ async def publish(graph: Graph, port: int) -> None:
 # -- the experiments --------------------------------------------------------------------------------------------------
 
 
-async def measure(postgres_url: str, graph: Graph, strategy: Strategy, number: int, plan: Plan) -> Run:
+async def measure(postgres: EmbeddedPostgres, graph: Graph, strategy: Strategy, number: int, plan: Plan) -> Run:
     """All four, on one strategy."""
     async with AsyncExitStack() as stack:
-        served, url = await stack.enter_async_context(site(postgres_url, graph, strategy, number))
+        served, url = await stack.enter_async_context(site(postgres.url, graph, strategy, number))
         database = await asyncpg.connect(url)
         stack.push_async_callback(database.close)
         with timed("arranging"):
@@ -263,7 +263,7 @@ async def measure(postgres_url: str, graph: Graph, strategy: Strategy, number: i
         await settled(database)
         with timed("saturating"):
             people = Crowd(crowd, Random(SEED))
-            pids = (served.pid, await database.fetchval(_POSTMASTER))
+            pids = (served.pid, postmaster(postgres))
             spent_s = [cpu_seconds(pid) for pid in pids]
             saturated = await people.saturate(plan.seconds, plan.warm_up_s)
             server_ms, postgres_ms = (
@@ -286,7 +286,9 @@ async def measure(postgres_url: str, graph: Graph, strategy: Strategy, number: i
         )
 
 
-_POSTMASTER = "SELECT split_part(pg_read_file('postmaster.pid'), E'\\n', 1)::integer"
+def postmaster(postgres: EmbeddedPostgres) -> int:
+    """The process whose descendants all of Postgres is."""
+    return int((postgres.directory / "postmaster.pid").read_text().split()[0])
 
 
 async def storage(database: "Connection") -> Stored:
@@ -400,7 +402,7 @@ async def measure_all(graphs: Sequence[Graph], plan: Plan) -> list[Run]:
             for graph in graphs:
                 for strategy in STRATEGIES:
                     print(f"{graph.name}, {strategy}", flush=True)
-                    run = await measure(postgres.url, graph, strategy, len(runs), plan)
+                    run = await measure(postgres, graph, strategy, len(runs), plan)
                     print("\n".join(f"    {part}" for part in described(run)), flush=True)
                     runs.append(run)
     return runs
