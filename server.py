@@ -145,16 +145,19 @@ async def open_node(
     *,
     label: str,
     redis_url: str | None = None,
-    redis_may_be_away: bool = False,
+    replaces: bool = False,
 ) -> AsyncIterator[Node]:
-    """The actors: all of them, or with a Redis those that fall to this one of several workers."""
+    """The actors: all of them, or with a Redis those that fall to this one of several workers.
+
+    One that ``replaces`` another begins without Redis if need be, as the others go on without it.
+    """
     env = Env(clock=time.time, monotonic=_seconds_with_sleep, rng=random.Random())
     metrics = Metrics(registry)
     bus = None
     if redis_url is not None:
         cluster = (await store.meta()).epoch
-        bus = RedisBus(redis_url, BusFigures(metrics), cluster=cluster, may_be_away=redis_may_be_away)
-    async with Node.running(store, env, settings.policy, metrics, node=label, bus=bus) as node:
+        bus = RedisBus(redis_url, BusFigures(metrics), cluster=cluster, may_be_away=replaces)
+    async with Node.running(store, env, settings.policy, metrics, node=label, bus=bus, replaces=replaces) as node:
         yield node
 
 
@@ -226,14 +229,12 @@ async def open_worker(
     *,
     label: str,
     census: Census | None = None,
-    redis_may_be_away: bool = False,
+    replaces: bool = False,
 ) -> AsyncIterator[Node]:
     """All that one worker is: its actors, and the gateway before them."""
     registry = CollectorRegistry()
     redis_url = settings.server.redis_url
-    async with open_node(
-        settings, store, registry, label=label, redis_url=redis_url, redis_may_be_away=redis_may_be_away
-    ) as node:
+    async with open_node(settings, store, registry, label=label, redis_url=redis_url, replaces=replaces) as node:
         gateway = settings.gateway
         if not gateway.secret:
             gateway = replace(gateway, secret=(await store.meta()).secret)
@@ -325,7 +326,7 @@ class Assignment(Struct, frozen=True):
     number: int = 0
     label: str = ""
     replaces: bool = False
-    """Whether it takes another's place: then it begins without Redis if need be, as the others go on without."""
+    """Whether it takes another's place."""
 
 
 class Workers:
@@ -378,7 +379,7 @@ async def work() -> int:
         async with (
             open_postgres(url) as store,
             open_worker(
-                told.settings, store, listener, label=told.label, census=census, redis_may_be_away=told.replaces
+                told.settings, store, listener, label=told.label, census=census, replaces=told.replaces
             ) as node,
         ):
             await agree(store, told.agreed)
