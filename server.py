@@ -14,6 +14,7 @@ import asyncio
 import errno
 import gc
 import getpass
+import hashlib
 import logging
 import os
 import platform
@@ -132,9 +133,18 @@ async def _never() -> str:
     return str(await asyncio.get_running_loop().create_future())
 
 
-def node_label() -> str:
-    """How the workers of this process are told from those of others: machines can have the same name."""
-    return f"{platform.node()}:{secrets.token_hex(4)}"
+def node_label(listener: socket.socket | None = None) -> str:
+    """How the workers of this process are told from those of others: machines can have the same name.
+
+    The next server that has the address of ``listener`` gets the same label: while one listens there no other can.
+    """
+    unique = secrets.token_hex(4)
+    if listener is not None:
+        with suppress(OSError):  # Only Linux tells which kernel this is, and which of its networks.
+            kernel = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii")
+            place = f"{kernel} {Path('/proc/self/ns/net').readlink()} {listener.getsockname()}"
+            unique = hashlib.blake2b(place.encode(), digest_size=4).hexdigest()
+    return f"{platform.node()}:{unique}"
 
 
 @asynccontextmanager
@@ -274,8 +284,10 @@ async def serve(settings: Settings, _: argparse.Namespace) -> None:
 
 async def serve_alone(settings: Settings, listener: socket.socket, database: Database) -> None:
     mine = agreed(settings, redis="none" if settings.server.redis_url is None else "shared")
+    label = node_label(listener)
+    await database.store.expire(node=f"{label}/")
     await agree(database.store, mine, patience_s=PATIENCE_S)
-    async with open_worker(settings, database.store, listener, label=f"{node_label()}/1"):
+    async with open_worker(settings, database.store, listener, label=f"{label}/1"):
         await agree(database.store, mine)
         announce(settings, listener)
         raise StartError(await database.ended())
@@ -284,7 +296,9 @@ async def serve_alone(settings: Settings, listener: socket.socket, database: Dat
 async def serve_with_workers(settings: Settings, listener: socket.socket, database: Database) -> None:
     async with AsyncExitStack() as stack:
         server, ended = replace(settings.server, database_url=database.url), [database.ended]
-        label = node_label()
+        label = node_label(listener)
+        # Whoever seems to live where we listen now was killed.
+        await database.store.expire(node=f"{label}/")
         mine = agreed(settings, redis=f"that of {label}" if server.redis_url is None else "shared")
         await agree(database.store, mine, patience_s=PATIENCE_S)
         if server.redis_url is None:
