@@ -14,6 +14,7 @@ import asyncio
 import errno
 import gc
 import getpass
+import hashlib
 import logging
 import os
 import platform
@@ -138,9 +139,18 @@ async def _never() -> str:
     return str(await asyncio.get_running_loop().create_future())
 
 
-def node_label() -> str:
-    """How the workers of this process are told from those of others: machines can have the same name."""
-    return f"{platform.node()}:{secrets.token_hex(4)}"
+def node_label(listener: socket.socket | None = None) -> str:
+    """How the workers of this process are told from those of others: machines can have the same name.
+
+    The next server that has the address of ``listener`` gets the same label: while one listens there no other can.
+    """
+    unique = secrets.token_hex(4)
+    if listener is not None:
+        with suppress(OSError):  # Only Linux tells which kernel this is, and which of its networks.
+            kernel = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii")
+            place = f"{kernel} {Path('/proc/self/ns/net').readlink()} {listener.getsockname()}"
+            unique = hashlib.blake2b(place.encode(), digest_size=4).hexdigest()
+    return f"{platform.node()}:{unique}"
 
 
 @asynccontextmanager
@@ -151,16 +161,19 @@ async def open_node(
     *,
     label: str,
     redis_url: str | None = None,
-    redis_may_be_away: bool = False,
+    replaces: bool = False,
 ) -> AsyncIterator[Node]:
-    """The actors: all of them, or with a Redis those that fall to this one of several workers."""
+    """The actors: all of them, or with a Redis those that fall to this one of several workers.
+
+    One that ``replaces`` another begins without Redis if need be, as the others go on without it.
+    """
     env = Env(clock=time.time, monotonic=_seconds_with_sleep, rng=random.Random())
     metrics = Metrics(registry)
     bus = None
     if redis_url is not None:
         cluster = (await store.meta()).epoch
-        bus = RedisBus(redis_url, BusFigures(metrics), cluster=cluster, may_be_away=redis_may_be_away)
-    async with Node.running(store, env, settings.policy, metrics, node=label, bus=bus) as node:
+        bus = RedisBus(redis_url, BusFigures(metrics), cluster=cluster, may_be_away=replaces)
+    async with Node.running(store, env, settings.policy, metrics, node=label, bus=bus, replaces=replaces) as node:
         yield node
 
 
@@ -240,14 +253,12 @@ async def open_worker(
     *,
     label: str,
     census: Census | None = None,
-    redis_may_be_away: bool = False,
+    replaces: bool = False,
 ) -> AsyncIterator[Node]:
     """All that one worker is: its actors, and the gateway before them."""
     registry = CollectorRegistry()
     redis_url = settings.server.redis_url
-    async with open_node(
-        settings, store, registry, label=label, redis_url=redis_url, redis_may_be_away=redis_may_be_away
-    ) as node:
+    async with open_node(settings, store, registry, label=label, redis_url=redis_url, replaces=replaces) as node:
         gateway = settings.gateway
         if not gateway.secret:
             gateway = replace(gateway, secret=(await store.meta()).secret)
@@ -287,9 +298,11 @@ async def serve(settings: Settings, _: argparse.Namespace) -> None:
 
 async def serve_alone(settings: Settings, listener: socket.socket, database: Database) -> None:
     mine = agreed(settings, redis="none" if settings.server.redis_url is None else "shared")
+    label = node_label(listener)
+    await database.store.expire(node=f"{label}/")
     await agree(database.store, mine, patience_s=PATIENCE_S)
     await use_language(database.store, settings.policy.search_language)
-    async with open_worker(settings, database.store, listener, label=f"{node_label()}/1"):
+    async with open_worker(settings, database.store, listener, label=f"{label}/1"):
         await agree(database.store, mine)
         announce(settings, listener)
         raise StartError(await database.ended())
@@ -298,7 +311,9 @@ async def serve_alone(settings: Settings, listener: socket.socket, database: Dat
 async def serve_with_workers(settings: Settings, listener: socket.socket, database: Database) -> None:
     async with AsyncExitStack() as stack:
         server, ended = replace(settings.server, database_url=database.url), [database.ended]
-        label = node_label()
+        label = node_label(listener)
+        # Whoever seems to live where we listen now was killed.
+        await database.store.expire(node=f"{label}/")
         mine = agreed(settings, redis=f"that of {label}" if server.redis_url is None else "shared")
         await agree(database.store, mine, patience_s=PATIENCE_S)
         await use_language(database.store, settings.policy.search_language)
@@ -341,7 +356,7 @@ class Assignment(Struct, frozen=True):
     number: int = 0
     label: str = ""
     replaces: bool = False
-    """Whether it takes another's place: then it begins without Redis if need be, as the others go on without."""
+    """Whether it takes another's place."""
 
 
 class Workers:
@@ -394,7 +409,7 @@ async def work() -> int:
         async with (
             open_postgres(url) as store,
             open_worker(
-                told.settings, store, listener, label=told.label, census=census, redis_may_be_away=told.replaces
+                told.settings, store, listener, label=told.label, census=census, replaces=told.replaces
             ) as node,
         ):
             await agree(store, told.agreed)

@@ -46,8 +46,9 @@ class Hearing:
         deadline = self._env.monotonic() + MET_TIMEOUT_S
         while not self._peers.alone and not self._peers.down() and (missing := await self._missing(store)):
             if self._env.monotonic() >= deadline:
+                count = len(missing)
                 raise BusUnavailable(
-                    f"this Redis does not lead to {len(missing)} workers that serve the same database: all must have one"
+                    f"this Redis does not lead to {count} workers that serve the same database: all must have one"
                 )
             self._peers.send_all(Here(asks=True))
             with suppress(TimeoutError):

@@ -196,9 +196,20 @@ class Node:
     @classmethod
     @asynccontextmanager
     async def running(
-        cls, store: Store, env: Env, policy: Policy, metrics: Metrics, *, node: str, bus: Bus | None = None
+        cls,
+        store: Store,
+        env: Env,
+        policy: Policy,
+        metrics: Metrics,
+        *,
+        node: str,
+        bus: Bus | None = None,
+        replaces: bool = False,
     ) -> AsyncIterator["Node"]:
         """A node that owns its share of the slots; without a ``bus`` every slot.
+
+        Every worker that lives must be heard over the bus, except by one that ``replaces`` another: that began with all
+        of them, and whoever is not heard now is cut off.
 
         On leaving, what is undurable is committed, views and snapshots are written, and the slots are given back.
 
@@ -210,7 +221,8 @@ class Node:
         await store.warm()
         self = cls(store, env, policy, metrics, node=node, epoch=meta.epoch, bus=bus)
         async with self._peers.joined(self._ownership.process):
-            await self._hearing.met(store)
+            if not replaces:
+                await self._hearing.met(store)
             # Before the first slot is ours: what is lost or refused must not wait for somebody who is not there.
             self._committer.start(self._registry)
             try:

@@ -23,15 +23,14 @@ from tests.actors.runtime.rig import ANN, BOB, CID, MOD, Clock, Monotonic
 class Member:
     """One node of a cluster, with its own clock that can be held, and its own end."""
 
-    def __init__(self, name: str, store: MemoryStore, broker: Broker, clock: Clock, seed: int) -> None:
+    def __init__(self, name: str, store: MemoryStore, broker: Broker, clock: Clock, seed: int, replaces: bool) -> None:
         self.name = name
         self.monotonic = Monotonic()
         self.registry = CollectorRegistry()
         metrics = Metrics(self.registry)
         env = Env(clock=clock, monotonic=self.monotonic, rng=Random(seed))
-        self._running = Node.running(
-            store, env, Policy(), metrics, node=name, bus=broker.bus(name, BusFigures(metrics))
-        )
+        bus = broker.bus(name, BusFigures(metrics), may_be_away=replaces)
+        self._running = Node.running(store, env, Policy(), metrics, node=name, bus=bus, replaces=replaces)
         self._stack = AsyncExitStack()
         self.node: Node
 
@@ -55,10 +54,10 @@ class Cluster:
         self.members: list[Member] = []
         self._started = 0
 
-    async def join(self) -> Member:
-        """One more node."""
+    async def join(self, *, replaces: bool = False) -> Member:
+        """One more node; or one that ``replaces`` another."""
         self._started += 1
-        member = Member(f"node {self._started}", self.store, self.broker, self.clock, self._started)
+        member = Member(f"node {self._started}", self.store, self.broker, self.clock, self._started, replaces)
         await member.start()
         self.members.append(member)
         return member

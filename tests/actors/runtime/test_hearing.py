@@ -22,6 +22,18 @@ async def test_who_comes_over_another_bus_is_refused() -> None:
         await several.join()
 
 
+async def test_who_takes_the_place_of_another_does_not_wait_for_those_who_are_cut_off() -> None:
+    async with cluster(2) as several:
+        one, _ = several.members
+        several.broker.cut(one.name)
+        # Longer than whoever is cut off would be waited for.
+        async with asyncio.timeout(1):
+            new = await several.join(replaces=True)
+        assert new.node.worker().bus == "up"
+        several.broker.heal(one.name)
+        await several.balanced()
+
+
 async def test_the_dead_are_waited_for_no_longer_than_their_lease() -> None:
     several = Cluster()
     await several.store.register(UUID(int=1), "gone", LEASE_TTL_S)
