@@ -46,7 +46,8 @@ class PostgresEdgeWriter:
         self._rules = rules
 
     async def add(self, edges: Sequence[tuple[Named, Named]]) -> None:
-        people = {person for edge in edges for person in edge}
+        # In the order of the list: so are the accounts numbered.
+        people = dict.fromkeys(person for edge in edges for person in edge)
         await self._transaction.execute("TRUNCATE listed_person, listed_edge")
         await self._transaction.copy("listed_person", ["name", "handle"], people)
         named = [(follower.name, followee.name) for follower, followee in edges]
