@@ -141,8 +141,8 @@ def account_view(state: UserState, row: AccountRow) -> AccountView:
         handle=row.handle,
         name=row.name,
         url=row.url,
-        role=row.role,  # type: ignore[arg-type]  # Written from the same literals.
-        kind=row.kind,  # type: ignore[arg-type]  # The table's check holds it to these.
+        role=row.role,
+        kind=row.kind,
         email=row.email,
         created_at=rfc3339_ms(row.created_ms),
         followers=state.followers,

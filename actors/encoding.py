@@ -66,7 +66,7 @@ class Encoder:
             html="" if deleted else self.post_html(row),
             tags=row.tags,
             author=author_view(author),
-            state=row.state,  # type: ignore[arg-type]  # The table's check holds it to these.
+            state=row.state,
             comments_open=row.comments_open,
             page_url=row.page_url,
             created_at=rfc3339_ms(row.created_ms),
@@ -113,7 +113,7 @@ def comment_view(row: CommentRow, author: Author | None) -> CommentView:
         html="" if gone else render_comment(row.body),
         created_at=rfc3339_ms(row.created_ms),
         edited_at=_moment(row.edited_ms),
-        state=row.state,  # type: ignore[arg-type]  # The table's check holds it to these.
-        kind=row.kind,  # type: ignore[arg-type]
+        state=row.state,
+        kind=row.kind,
         offset=row.changed_offset,
     )

@@ -2,10 +2,9 @@
 
 from collections.abc import Iterable
 from operator import attrgetter
-from typing import cast
 
 from actors.encoding import author_view
-from protocol.notifications import Kind, NamedPost, NotificationChanged, NotificationGroup
+from protocol.notifications import NamedPost, NotificationChanged, NotificationGroup
 from protocol.times import rfc3339_ms
 from protocol.views import Author
 from store.notifications import Named, Target, target_of
@@ -53,7 +52,7 @@ class Groups:
 def group_view(row: NotificationRow, read_offset: int) -> NotificationGroup:
     return NotificationGroup(
         id=str(row.id),
-        kind=cast(Kind, row.kind),  # The table's check holds it to these.
+        kind=row.kind,
         post=str(row.post_id) if row.post_id else None,
         comment=str(row.comment_id) if row.comment_id else None,
         count=row.count,

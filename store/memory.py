@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from operator import attrgetter
 from types import MappingProxyType
-from typing import Any, Literal, NamedTuple, TypeVar, cast
+from typing import Any, Literal, NamedTuple, TypeVar, cast, get_args
 from uuid import UUID
 
 from msgspec import Struct
@@ -44,19 +44,25 @@ from store.memory_notifications import MemoryNotifications
 from store.memory_timelines import MemoryTimelines
 from store.notifications import Notifications
 from store.rows import (
+    AccountKind,
     AccountRow,
+    AccountState,
     AlarmRow,
     Author,
+    CommentKind,
     CommentRow,
+    CommentStatus,
     FanoutRow,
     FindingRow,
     FollowRow,
     MarkRow,
+    NotificationKind,
     NotificationRow,
     OperationRow,
     OutboxRow,
     PostRow,
     PostStateRow,
+    PostStatus,
     PostViewsRow,
     ReactionRow,
     Row,
@@ -147,12 +153,12 @@ class _Late(NamedTuple):
 
 _ALLOWED: MappingProxyType[tuple[type[Row], str], frozenset[str]] = MappingProxyType(
     {
-        (AccountRow, "kind"): frozenset({"member", "host", "guest"}),
-        (AccountRow, "state"): frozenset({"active", "erasing", "deleted"}),
-        (PostRow, "state"): frozenset({"draft", "scheduled", "published", "deleted"}),
-        (CommentRow, "state"): frozenset({"visible", "held", "deleted"}),
-        (CommentRow, "kind"): frozenset({"comment", "pingback"}),
-        (NotificationRow, "kind"): frozenset({"comment", "reply", "mention", "follow", "reaction", "applause"}),
+        (AccountRow, "kind"): frozenset(get_args(AccountKind)),
+        (AccountRow, "state"): frozenset(get_args(AccountState)),
+        (PostRow, "state"): frozenset(get_args(PostStatus)),
+        (CommentRow, "state"): frozenset(get_args(CommentStatus)),
+        (CommentRow, "kind"): frozenset(get_args(CommentKind)),
+        (NotificationRow, "kind"): frozenset(get_args(NotificationKind)),
     }
 )
 

@@ -119,7 +119,8 @@ _UNAVAILABLE = frozenset({"08", "25", "28", "3D", "40", "53", "55", "57", "58"})
 
 @asynccontextmanager
 async def open_postgres(url: str, *, pool_size: int = 8) -> AsyncIterator["PostgresStore"]:
-    """The store at ``url``, migrated before: at most ``pool_size`` connections for reads, and one for commits.
+    """The store at ``url``, migrated before: at most ``pool_size`` connections for reads, one for commits, one for the
+    lease.
 
     Raises:
         StoreMismatch: The database is not one this program may use, or not at ``url``.
@@ -298,8 +299,9 @@ class PostgresStore:
     def __init__(self, url: str, pool: Pool) -> None:
         self._url = url
         self._pool = pool
-        self._writer: OwnConnection | None = None
-        self._committing = asyncio.Lock()
+        self._commits = _Line(url)
+        # However many reads wait for a connection, the lease is renewed.
+        self._leases = _Line(url)
         self._statements: dict[Shape, str] = {}
         self.graph: Graph = PostgresGraph(self._fetch)
         self.timelines: Timelines = PostgresTimelines(self._fetch)
@@ -312,13 +314,13 @@ class PostgresStore:
     async def close(self) -> None:
         """Close every connection once it is idle; by force after the time that one statement may take."""
         try:
-            async with asyncio.timeout(ANSWER_TIMEOUT_S), self._committing:
-                if self._writer is not None:
-                    await self._writer.close()
+            async with asyncio.timeout(ANSWER_TIMEOUT_S):
+                await self._commits.close()
+                await self._leases.close()
                 await self._pool.close()
         except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
-            if self._writer is not None:
-                self._writer.terminate()
+            self._commits.terminate()
+            self._leases.terminate()
             self._pool.terminate()
 
     async def warm(self) -> None:
@@ -335,9 +337,7 @@ class PostgresStore:
             await asyncio.gather(*(ask() for _ in range(self._pool.get_max_size())))
         for shape in USUAL_SHAPES:
             statement = self._statements[shape] = commit_statement(shape)
-            async with self._committing:
-                with _translated():
-                    await self._write(statement, no_arguments(shape, nobody))
+            await self._commits.fetch(statement, *no_arguments(shape, nobody))
 
     # -- ownership
 
@@ -366,7 +366,7 @@ SELECT coalesce((SELECT settings FROM put), settings) FROM meta""",
 
     async def register(self, worker: UUID, node: str, ttl_s: float) -> None:
         # Asked again after a lost reply, it finds its own row.
-        await self._fetch(
+        await self._leases.fetch(
             "INSERT INTO worker (id, node, state, lease_until)"
             " VALUES ($1, $2, 'live', clock_timestamp() + $3 * interval '1 second')"
             " ON CONFLICT (id) DO UPDATE SET lease_until = excluded.lease_until WHERE worker.state = 'live'",
@@ -377,7 +377,7 @@ SELECT coalesce((SELECT settings FROM put), settings) FROM meta""",
 
     async def renew(self, worker: UUID, ttl_s: float) -> bool:
         # Never now(): that is the time at which the transaction began, before it may have waited.
-        renewed = await self._fetch(
+        renewed = await self._leases.fetch(
             "UPDATE worker SET lease_until = clock_timestamp() + $2 * interval '1 second'"
             " WHERE id = $1 AND state = 'live' RETURNING id",
             worker,
@@ -395,7 +395,7 @@ SELECT coalesce((SELECT settings FROM put), settings) FROM meta""",
         return len(expired)
 
     async def retire(self, worker: UUID) -> None:
-        await self._fetch("UPDATE worker SET state = 'dead' WHERE id = $1", worker)
+        await self._leases.fetch("UPDATE worker SET state = 'dead' WHERE id = $1", worker)
 
     async def claim(self, worker: UUID, slots: Iterable[int] | None = None) -> dict[int, Claim]:
         # The locks are taken in the order of the slots, as commits do. A row that had to be waited for is judged again
@@ -444,22 +444,8 @@ UPDATE slot SET owner = NULL FROM held WHERE slot.slot = held.slot AND slot.owne
         shape, arguments = commit_arguments(batch)
         if (statement := self._statements.get(shape)) is None:
             statement = self._statements[shape] = commit_statement(shape)
-        async with self._committing:
-            with _translated():
-                heads: dict[int, int] = dict(map(tuple, await self._write(statement, arguments)))
+        heads: dict[int, int] = dict(map(tuple, await self._commits.fetch(statement, *arguments)))
         return {slot: heads.get(slot) for slot in batch.fences}
-
-    async def _write(self, statement: str, arguments: Sequence[Any]) -> list[asyncpg.Record]:
-        if self._writer is None or self._writer.is_closed():
-            self._writer = await _connect(self._url)
-        try:
-            return await self._writer.fetch(statement, *arguments)
-        except asyncpg.PostgresError:
-            raise
-        except BaseException:
-            # Cancelled or out of time, the statement may still be running: nothing must wait behind it.
-            self._writer.terminate()
-            raise
 
     async def claim_names(
         self, kind: Literal["account", "post"], names: Sequence[tuple[str, str]], id: int
@@ -658,6 +644,39 @@ UPDATE slot SET owner = NULL FROM held WHERE slot.slot = held.slot AND slot.owne
             await transaction.execute("COMMIT")
         finally:
             connection.terminate()
+
+
+class _Line:
+    """A connection for one purpose, opened at need, that runs one statement at a time, in the order of the calls."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._connection: OwnConnection | None = None
+        self._in_use = asyncio.Lock()
+
+    async def fetch(self, query: str, *arguments: Any) -> list[asyncpg.Record]:
+        with _translated():
+            async with self._in_use:
+                if self._connection is None or self._connection.is_closed():
+                    self._connection = await _connect(self._url)
+                try:
+                    return await self._connection.fetch(query, *arguments)
+                except asyncpg.PostgresError:
+                    raise
+                except BaseException:
+                    # Cancelled or out of time, the statement may still be running: nothing must wait behind it.
+                    self._connection.terminate()
+                    raise
+
+    async def close(self) -> None:
+        """Close it once it is idle."""
+        async with self._in_use:
+            if self._connection is not None:
+                await self._connection.close()
+
+    def terminate(self) -> None:
+        if self._connection is not None:
+            self._connection.terminate()
 
 
 class _LongTransaction:

@@ -8,9 +8,17 @@ beside it in the batch.
 from collections.abc import Callable, Mapping
 from operator import attrgetter
 from types import MappingProxyType
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
 
 from msgspec import Struct
+
+AccountKind = Literal["member", "host", "guest"]
+AccountState = Literal["active", "erasing", "deleted"]
+Role = Literal["guest", "member", "author", "moderator", "admin"]
+PostStatus = Literal["draft", "scheduled", "published", "deleted"]
+CommentStatus = Literal["visible", "held", "deleted"]
+CommentKind = Literal["comment", "pingback"]
+NotificationKind = Literal["comment", "reply", "mention", "follow", "reaction", "applause"]
 
 
 class Row(Struct, frozen=True, kw_only=True):
@@ -42,16 +50,14 @@ class AccountRow(Row, frozen=True, kw_only=True):
     table = "account"
     key = ("id",)
     id: int
-    kind: str
-    """member, host or guest."""
+    kind: AccountKind
     handle: str
     name: str
     email: str | None = None
     url: str | None = None
-    role: str = "member"
+    role: Role = "member"
     password_hash: str | None = None
-    state: str = "active"
-    """active, erasing or deleted."""
+    state: AccountState = "active"
     version: int
     created_ms: int
     deleted_ms: int | None = None
@@ -137,8 +143,7 @@ class NotificationRow(Row, frozen=True, kw_only=True):
     user_id: int
     id: int
     """The offset at which it began."""
-    kind: str
-    """comment, reply, mention, follow, reaction or applause."""
+    kind: NotificationKind
     post_id: int
     """0: it is about none."""
     comment_id: int
@@ -190,8 +195,7 @@ class PostRow(Row, frozen=True, kw_only=True):
     title: str
     body: str
     tags: list[str]
-    state: str
-    """draft, scheduled, published or deleted."""
+    state: PostStatus
     comments_open: bool
     page_url: str | None
     changed_offset: int
@@ -293,10 +297,8 @@ class CommentRow(Row, frozen=True, kw_only=True):
     author_id: int | None
     """None: anonymised."""
     body: str
-    state: str
-    """visible, held or deleted."""
-    kind: str
-    """comment or pingback."""
+    state: CommentStatus
+    kind: CommentKind
     changed_offset: int
     """Stream offset of the last published change; 0 while held."""
     version: int

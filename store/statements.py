@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from enum import Enum
 from operator import attrgetter
 from types import MappingProxyType
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Any, Generic, Literal, NamedTuple, TypeVar, get_origin
 from uuid import UUID
 
 from msgspec.structs import fields
@@ -75,6 +75,8 @@ def _column(field: str, hint: Any) -> Column:
         return Column(field, field, "jsonb", f"ARRAY(SELECT jsonb_array_elements_text(r.{field}))")
     if hint == list[int]:
         return Column(field, field, "jsonb", f"ARRAY(SELECT jsonb_array_elements_text(r.{field})::bigint)")
+    if get_origin(hint) is Literal:
+        hint = str
     return Column(field, field, _SQL_TYPES[hint], f"r.{field}")
 
 

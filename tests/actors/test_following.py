@@ -2,6 +2,7 @@
 
 from random import Random
 
+import msgspec
 import pytest
 
 from actors.account import ERASE_AGAIN_MS, ERASE_CHUNK
@@ -31,7 +32,7 @@ from protocol.graph import (
 from protocol.times import rfc3339_ms
 from store.base import LoadedUser
 from store.graph import Relation
-from store.rows import BlockRow, FollowRow, MuteRow, UserStateRow
+from store.rows import AccountKind, BlockRow, FollowRow, MuteRow, UserStateRow
 from tests.actors.telling import ANN, BOB, CID, MOD, NOW, Told
 
 NOW_MS = int(NOW * 1000)
@@ -39,9 +40,9 @@ STRANGER = "404"
 WRITES = (Follow, Unfollow, Block, Unblock, Mute, Unmute, RemoveFollower)
 
 
-def member(person: Person, kind: str = "member") -> Told:
+def member(person: Person, kind: AccountKind = "member") -> Told:
     told = Told(UserActor(person.id, policy=Policy(), epoch="epoch"))
-    told.ask(CreateAccount(account=person.id, kind=kind, handle=person.handle, name=person.name))  # type: ignore[arg-type]
+    told.ask(CreateAccount(account=person.id, kind=kind, handle=person.handle, name=person.name))
     return told
 
 
@@ -52,7 +53,7 @@ def bob() -> Told:
 
 def standing(id: int = CID.id, **true: bool | str | None) -> Relationship:
     nothing = {name: False for name in Relationship.__struct_fields__ if name not in ("id", "muting_until")}
-    return Relationship(**{"id": str(id), "muting_until": None, **nothing, **true})  # type: ignore[arg-type]
+    return msgspec.convert({"id": str(id), "muting_until": None, **nothing, **true}, Relationship)
 
 
 def sent(told: Told) -> list[Message]:

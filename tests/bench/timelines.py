@@ -292,7 +292,7 @@ def postmaster(postgres: EmbeddedPostgres) -> int:
 
 
 async def storage(database: "Connection") -> Stored:
-    entries, size = await database.fetchrow(  # type: ignore[misc]
+    ((entries, size),) = await database.fetch(
         "SELECT (SELECT count(*) FROM timeline), pg_total_relation_size('timeline')"
     )
     return Stored(entries, size)

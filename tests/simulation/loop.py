@@ -227,7 +227,6 @@ class SimulatedLoop(asyncio.BaseEventLoop):
             warnings.simplefilter("ignore")
             for task in self._tasks:
                 if not task.done():
-                    task._log_destroy_pending = False  # type: ignore[attr-defined]  # asyncio's own too.
                     # Who awaits in a ``finally`` refuses to end; there is no one left to wait for.
                     with suppress(Exception, asyncio.CancelledError):
                         task.get_coro().close()

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 import pytest
+from msgspec.structs import replace
 
 from store.base import Store, StoreRefused
 from store.finding import MARK_BEGIN, MARK_END, Bookmarked, Hit, Rank, Search
@@ -51,7 +52,7 @@ async def indexed(store: Store, *posts: int) -> None:
 
 async def hits(store: Store, words: str, reader: int = 0, **asked: object) -> set[tuple[int, int]]:
     """What is found: (post, comment)."""
-    search = Search(words=words, **asked)  # type: ignore[arg-type]  # What the caller says of a Search.
+    search = replace(Search(words=words), **asked)
     return {hit.at[1:] for hit in await store.finding.search(search, reader=reader, limit=100)}
 
 

@@ -3,6 +3,7 @@
 import asyncio
 import random
 from pathlib import Path
+from uuid import uuid4
 
 import asyncpg
 import pytest
@@ -87,6 +88,25 @@ async def test_a_read_that_is_cut_is_unavailable(postgres_rig: PostgresRig) -> N
     with pytest.raises(StoreUnavailable):
         await reading
     postgres_rig.proxy.release()
+
+
+async def test_a_lease_is_renewed_while_every_connection_for_reads_is_busy(
+    database_url: str, admin: "asyncpg.Connection[asyncpg.Record]"
+) -> None:
+    async with open_postgres(database_url, pool_size=2) as store:
+        worker = uuid4()
+        await store.register(worker, "node", 3.0)
+        # Whoever reads these tables waits until they are let go.
+        async with admin.transaction():
+            await admin.execute("LOCK TABLE meta")
+            reads = [asyncio.create_task(store.meta()) for _ in range(3)]
+            while await admin.fetchval("SELECT count(*) FROM pg_locks WHERE NOT granted") < 2:
+                await asyncio.sleep(0.005)
+
+            async with asyncio.timeout(1.0):
+                assert await store.renew(worker, 3.0)
+            assert not any(read.done() for read in reads)
+        await asyncio.gather(*reads)
 
 
 async def test_a_store_that_is_left_has_closed_every_connection(

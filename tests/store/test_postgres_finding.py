@@ -2,7 +2,9 @@
 
 import json
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import asyncpg
 import pytest
@@ -14,7 +16,8 @@ from actors.post import PostActor
 from actors.viewers import Sample
 from store import postgres
 from store.finding import Search
-from store.postgres import migrate, open_postgres
+from store.postgres import PostgresStore, migrate, open_postgres
+from store.postgres_finding import PostgresFinding
 from tests.store.conftest import EPOCH, SECRET, PostgresRig
 from tests.store.samples import Writer, account, post, state
 
@@ -86,16 +89,17 @@ ANALYZE account, post, post_state, post_finding, searchable
 """
     )
     seen: list[tuple[str, tuple[object, ...]]] = []
-    fetch = store._fetch  # type: ignore[attr-defined]  # Of PostgresStore: what it asks, to have it explained.
+    assert isinstance(store, PostgresStore)
+    fetch = store._fetch
 
-    async def explained(query: str, *arguments: object) -> object:
+    async def explained(query: str, *arguments: Any) -> Sequence[Any]:
         seen.append((query, arguments))
         return await fetch(query, *arguments)
 
-    store.finding._fetch = explained  # type: ignore[attr-defined]
-    assert len(await store.finding.search(Search(words="word5000"), reader=1, limit=20)) == 1
-    assert len(await store.finding.hot(1, limit=20)) == 20
-    assert len(await store.finding.recent(1, limit=20)) == 20
+    finding = PostgresFinding(explained)
+    assert len(await finding.search(Search(words="word5000"), reader=1, limit=20)) == 1
+    assert len(await finding.hot(1, limit=20)) == 20
+    assert len(await finding.recent(1, limit=20)) == 20
     for query, arguments in seen:
         # Twice: the first time its statement is planned, which reads the catalogue.
         for _ in range(2):

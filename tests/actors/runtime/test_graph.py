@@ -11,8 +11,9 @@ from protocol.accounts import DeleteAccount, ReadAccount
 from protocol.commands import Person
 from protocol.errors import DomainError
 from protocol.graph import Block, Follow, GraphCommand, ReadRelationships, RemoveFollower, Unblock, Unfollow
-from store.graph import Graph, Relation
+from store.graph import Relation
 from store.memory import MemoryStore, ReplyLost, RequestLost
+from store.memory_graph import MemoryGraph
 from store.rows import AccountRow, AlarmRow, BlockRow, FollowRow, OutboxRow, UserStateRow
 from tests.actors.runtime.cluster_rig import cluster
 from tests.actors.runtime.rig import ANN, BOB, CID, MOD, Rig
@@ -20,15 +21,15 @@ from tests.actors.runtime.rig import ANN, BOB, CID, MOD, Rig
 EVERYONE = (ANN, BOB, CID, MOD)
 
 
-class LaggingGraph:
+class LaggingGraph(MemoryGraph):
     """Reads relations at once, and gives them when ``until`` is set."""
 
-    def __init__(self, graph: Graph) -> None:
-        self._graph = graph
+    def __init__(self, store: MemoryStore) -> None:
+        super().__init__(store)
         self.until = asyncio.Event()
 
     async def relations(self, me: int, ids: Sequence[int]) -> list[Relation]:
-        found = await self._graph.relations(me, ids)
+        found = await super().relations(me, ids)
         await self.until.wait()
         return found
 
@@ -70,7 +71,7 @@ async def test_what_was_read_before_a_commit_landed_does_not_hide_it(rig: Rig) -
     following = rig.send(at(Follow, CID))
     await rig.settle()
     graph = rig.store.graph
-    rig.store.graph = lagging = LaggingGraph(graph)  # type: ignore[assignment]  # All that a command needs of it.
+    rig.store.graph = lagging = LaggingGraph(rig.store)
     unfollowing = rig.send(at(Unfollow, CID))
     await rig.settle()
     commit.set()
@@ -86,7 +87,7 @@ async def test_what_was_read_before_a_commit_landed_does_not_hide_it(rig: Rig) -
 
 async def test_a_follow_and_a_block_that_cross_leave_no_edge(rig: Rig) -> None:
     graph = rig.store.graph
-    rig.store.graph = lagging = LaggingGraph(graph)  # type: ignore[assignment]  # All that a command needs of it.
+    rig.store.graph = lagging = LaggingGraph(rig.store)
     following = rig.send(at(Follow, CID))
     await rig.settle()
     rig.store.graph = graph
@@ -137,7 +138,7 @@ async def test_a_deleted_account_leaves_no_edge_and_right_counts(rig: Rig) -> No
 
 async def test_who_follows_an_account_while_it_is_deleted_does_not_keep_the_edge(rig: Rig) -> None:
     graph = rig.store.graph
-    rig.store.graph = lagging = LaggingGraph(graph)  # type: ignore[assignment]  # All that a command needs of it.
+    rig.store.graph = lagging = LaggingGraph(rig.store)
     following = rig.send(at(Follow, CID))
     await rig.settle()
     rig.store.graph = graph
