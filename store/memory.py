@@ -717,6 +717,8 @@ class MemoryStore:
         self._late.add(late)
 
     async def _unlocked(self, locks: Callable[[], Iterable[int]]) -> None:
+        if not self._late:
+            return
         try:
             async with asyncio.timeout(LOCK_TIMEOUT_S):
                 while holding := [late.task for late in self._late if not late.holds.isdisjoint(locks())]:
