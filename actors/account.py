@@ -145,6 +145,7 @@ def account_view(state: UserState, row: AccountRow) -> AccountView:
         kind=row.kind,
         email=row.email,
         created_at=rfc3339_ms(row.created_ms),
+        posts=state.habits.posts,
         followers=state.followers,
         following=state.following,
     )

@@ -36,6 +36,8 @@ class AccountView(View, frozen=True):
     kind: Literal["member", "host", "guest"]
     email: str | None
     created_at: str
+    posts: int
+    """Published ones."""
     followers: int
     following: int
 

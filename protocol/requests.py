@@ -108,6 +108,8 @@ class PublicProfile(View, frozen=True):
     url: str | None
     role: Literal["guest", "member", "author", "moderator", "admin"]
     created_at: str
+    posts: int
+    """Published ones."""
     followers: int
     following: int
 

@@ -103,6 +103,8 @@ class PostView(View, frozen=True):
     cursor: str
     mine: list[str] | UnsetType = UNSET
     applause_mine: int | UnsetType = UNSET
+    bookmarked: bool | UnsetType = UNSET
+    """Whether the reader has a bookmark on it; absent for anonymous readers, and in what streams and RPCs show."""
 
 
 # -- publications on post:<id> ----------------------------------------------------------------------------------------

@@ -4,6 +4,7 @@ Bookmarks and heat are rows that commits write, like all others. What can be sea
 written, and only ``index`` writes it: at any time, and any number of times.
 """
 
+from collections.abc import Sequence
 from typing import Final, NamedTuple, Protocol
 
 from msgspec import Struct
@@ -76,6 +77,10 @@ class Finding(Protocol):
 
     async def bookmarked(self, user: int, post: int) -> Bookmarked:
         """Whether the user has set a bookmark on the post."""
+        ...
+
+    async def bookmarks_among(self, user: int, posts: Sequence[int]) -> list[int]:
+        """Those of ``posts`` on which the user has set a bookmark."""
         ...
 
     async def bookmarks_of(self, user: int, limit: int) -> list[int]:

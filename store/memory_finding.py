@@ -1,7 +1,7 @@
 """How posts are found, in the twin in memory. Words are compared as they are, and ranked by how often they occur."""
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final
 
 from msgspec import Struct
@@ -61,6 +61,12 @@ class MemoryFinding:
             return Bookmarked((user, post) in self._twin.table(BookmarkRow), self._published(post) is not None)
 
         return await self._twin.call("bookmarked", work)
+
+    async def bookmarks_among(self, user: int, posts: Sequence[int]) -> list[int]:
+        def work() -> list[int]:
+            return [post for post in posts if (user, post) in self._twin.table(BookmarkRow)]
+
+        return await self._twin.call("bookmarks_among", work)
 
     async def bookmarks_of(self, user: int, limit: int) -> list[int]:
         def work() -> list[int]:

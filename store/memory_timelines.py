@@ -7,6 +7,7 @@ from msgspec import Struct
 from store.rows import (
     AccountRow,
     BlockRow,
+    BookmarkRow,
     FanoutRow,
     FollowRow,
     MuteRow,
@@ -227,4 +228,5 @@ def listed(twin: Twin, post: PostRow, place: int, reader: int, kinds: Sequence[s
         views=views.views if views is not None else 0,
         viewers=views.viewers if views is not None else 0,
         mine={row.kind: row.amount for row in given if row is not None and row.amount},
+        bookmarked=(reader, post.id) in twin.table(BookmarkRow),
     )

@@ -1,5 +1,6 @@
 """How posts are found, in Postgres: the functions and indexes are those of migration 7."""
 
+from collections.abc import Sequence
 from typing import Any, Final
 
 from store.base import StoreRefused
@@ -35,6 +36,10 @@ class PostgresFinding:
     async def bookmarked(self, user: int, post: int) -> Bookmarked:
         ((on, published),) = await self._fetch(_BOOKMARKED, user, post)
         return Bookmarked(on, published)
+
+    async def bookmarks_among(self, user: int, posts: Sequence[int]) -> list[int]:
+        found = await self._fetch(_BOOKMARKS_AMONG, user, posts)
+        return [post for (post,) in found]
 
     async def bookmarks_of(self, user: int, limit: int) -> list[int]:
         found = await self._fetch(_BOOKMARKS_OF, user, limit)
@@ -106,6 +111,8 @@ EXISTS (SELECT FROM block WHERE blocker = {one} AND blocked = {other})
 _BOOKMARKED = """\
 SELECT EXISTS (SELECT FROM bookmark WHERE user_id = $1 AND post_id = $2),
     EXISTS (SELECT FROM post WHERE id = $2 AND state = 'published')"""
+
+_BOOKMARKS_AMONG = "SELECT post_id FROM bookmark WHERE user_id = $1 AND post_id = ANY ($2)"
 
 _BOOKMARKS_OF = "SELECT post_id FROM bookmark WHERE user_id = $1 ORDER BY post_id LIMIT $2"
 

@@ -54,14 +54,15 @@ class PostgresTimelines:
 
 def listed(found: Sequence[Sequence[Any]]) -> list[Listed]:
     """What a query of ``listing`` found."""
-    return [Listed._make((*values[1:8], values[8] or {})) for values in found if values[1] is not None]
+    return [Listed._make((*values[1:8], values[8] or {}, values[9])) for values in found if values[1] is not None]
 
 
 def listing(page: str) -> str:
     """The entries of ``page`` (place, post_id), for reader $1 with kinds of reaction $2; one row of NULLs for none."""
     return f"""\
 SELECT horizon.tx, page.place, post.id, post.changed_offset, coalesce(account.version, 0), post_state.version,
-    coalesce(post_views.views, 0), coalesce(post_views.viewers, 0), mine.given
+    coalesce(post_views.views, 0), coalesce(post_views.viewers, 0), mine.given,
+    EXISTS (SELECT FROM bookmark WHERE bookmark.user_id = $1 AND bookmark.post_id = page.post_id)
 FROM (SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint AS tx) AS horizon
 LEFT JOIN (
     ({page}) AS page

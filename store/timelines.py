@@ -33,6 +33,13 @@ class Listed(NamedTuple):
     viewers: int
     mine: dict[str, int]
     """What the reader has given it: kind → amount."""
+    bookmarked: bool
+    """Whether the reader has a bookmark on it."""
+
+    @property
+    def shown(self) -> tuple[object, ...]:
+        """What tells how it is shown to everyone."""
+        return self[1:7]
 
 
 class Page(NamedTuple):

@@ -1,6 +1,6 @@
 """How posts are found, as clients see it: lists of posts, and what a search found with safe HTML around the words."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from html import escape
 
 from msgspec import Raw
@@ -46,6 +46,11 @@ class Finding:
         with available():
             found = await self._finding.bookmarks(reader, below=below, limit=limit + 1, kinds=self._kinds)
         return await self._page(found, reader, limit)
+
+    async def bookmarked(self, reader: int, posts: Sequence[int]) -> Collection[int]:
+        """See ``Backend.bookmarked``."""
+        with available():
+            return await self._finding.bookmarks_among(reader, posts)
 
     async def search(self, question: SearchQuestion, *, reader: int, after: Mark | None, limit: int) -> SearchPage:
         """See ``Backend.search``."""

@@ -187,6 +187,7 @@ class Node:
         finding = Finding(store.finding, kinds=(*policy.reaction_kinds, APPLAUSE), show=timelines.show)
         self.listed = finding.listed
         self.bookmarks = finding.bookmarks
+        self.bookmarked = finding.bookmarked
         self.search = finding.search
         self.posts = directory.posts
         self.notifications = Told(store.notifications, epoch=self._stream_epoch).page

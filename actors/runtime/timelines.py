@@ -96,7 +96,7 @@ class Timelines:
     async def show(self, listed: Sequence[Listed], reader: int) -> Raw:
         """The JSON of a list of posts, as they are shown to ``reader``."""
         watched = [self._watchers(post_key(each.post_id)) for each in listed]
-        keys = [(each[1:-1], watchers) for each, watchers in zip(listed, watched, strict=True)]
+        keys = [(each.shown, watchers) for each, watchers in zip(listed, watched, strict=True)]
         shown = [self._encoder.kept_post(key) for key in keys]
         missing = {each.post_id: key for each, key, post in zip(listed, keys, shown, strict=True) if post is None}
         if missing:
@@ -127,4 +127,5 @@ class Timelines:
             return post
         kinds = self._encoder.encode([kind for kind in self._kinds if kind in listed.mine and kind != APPLAUSE])
         applause = listed.mine.get(APPLAUSE, 0)
-        return b'%b,"mine":%b,"applause_mine":%d}' % (post[:-1], kinds, applause)
+        bookmarked = b"true" if listed.bookmarked else b"false"
+        return b'%b,"mine":%b,"applause_mine":%d,"bookmarked":%b}' % (post[:-1], kinds, applause, bookmarked)

@@ -161,6 +161,7 @@ class Accounts:
             url=account.url or None,
             role=account.role,
             created_at=account.created_at,
+            posts=account.posts,
             followers=account.followers,
             following=account.following,
         )

@@ -1,6 +1,6 @@
 """The gateway's whole view of what lies behind it. ``server.py`` fills it with a ``Node``."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any, Literal, Protocol
 
 from protocol.cluster import ActorLoad, Leases, Worker
@@ -136,6 +136,10 @@ class Backend(Protocol):
 
     async def bookmarks(self, reader: int, *, before: int | None, limit: int) -> ListedPosts:
         """What the reader has bookmarked, the last first, below the place ``before``."""
+        ...
+
+    async def bookmarked(self, reader: int, posts: Sequence[int]) -> Collection[int]:
+        """Those of ``posts`` that the reader has bookmarked."""
         ...
 
     async def search(self, question: SearchQuestion, *, reader: int, after: Mark | None, limit: int) -> SearchPage:

@@ -1,10 +1,11 @@
 """The endpoints of posts and of pages elsewhere that embed one."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from aiohttp import hdrs, web
 from msgspec import UNSET, Raw
+from msgspec.structs import replace
 
 from protocol import requests, text
 from protocol.commands import (
@@ -71,7 +72,7 @@ class Posts:
             drafts=query.drafts,
             limit=query.limit + 1,
         )
-        page = posts[: query.limit]
+        page = await self._with_bookmarks(call.by, posts[: query.limit])
         return answer(page, headers=next_link(call.request, before=page[-1].id) if len(posts) > len(page) else None)
 
     async def _ordered(self, call: Call, query: requests.ListPosts, order: Order) -> web.Response:
@@ -87,13 +88,13 @@ class Posts:
         return list_of_posts(call, page)
 
     async def read(self, call: Call) -> web.Response:
-        return _shown(call, await call.ask_post(ReadPost(post=call.post)))
+        return await self._shown(call, await call.ask_post(ReadPost(post=call.post)))
 
     async def read_by_slug(self, call: Call) -> web.Response:
         post_id = await self._backend.resolve("slug", call.path("slug", text.plain, "post_not_found"))
         if post_id is None:
             raise Refused("post_not_found")
-        return _shown(call, await self._read(post_id, call.by))
+        return await self._shown(call, await self._read(post_id, call.by))
 
     async def counts(self, call: Call) -> web.Response:
         query: requests.CountsQuery = call.body
@@ -140,7 +141,7 @@ class Posts:
             await self._release_unused(slug, post_id, call.by)
             raise
         view = await self._read(post_id, call.by)
-        return _shown(call, view, status=201, headers={hdrs.LOCATION: f"/v1/posts/{post_id}"})
+        return await self._shown(call, view, status=201, headers={hdrs.LOCATION: f"/v1/posts/{post_id}"})
 
     async def edit(self, call: Call) -> web.Response:
         body: requests.PostEdit = call.body
@@ -164,12 +165,12 @@ class Posts:
             raise
         if before.slug is not None:
             await self._release_unused(before.slug, post_id, call.by)
-        return _shown(call, await self._read(post_id, call.by))
+        return await self._shown(call, await self._read(post_id, call.by))
 
     async def publish(self, call: Call) -> web.Response:
         body: requests.Publication = call.body
         await call.ask_post(PublishPost(post=call.post, at=None if body.at is None else unix_ms(body.at)))
-        return _shown(call, await self._read(int(call.post), call.by))
+        return await self._shown(call, await self._read(int(call.post), call.by))
 
     async def delete(self, call: Call) -> web.Response:
         slug = await self._slug_of(int(call.post), call.by)
@@ -195,7 +196,7 @@ class Posts:
                 raise
             # Claimed by someone who never came to make it, or deleted: then this refuses again.
             view = await self._read(await self._make_page(page, body.title), call.by)
-        return _shown(call, view)
+        return await self._shown(call, view)
 
     def _check_site(self, request: web.Request, page: Page, origin: str | None) -> None:
         """A page belongs to a site, and that has to be allowed.
@@ -226,6 +227,21 @@ class Posts:
     async def _read(self, post_id: int, by: Person) -> PostView:
         view: PostView = await self._backend.ask(f"post:{post_id}", ReadPost(post=str(post_id)), by)
         return view
+
+    async def _shown(
+        self, call: Call, view: PostView, *, status: int = 200, headers: Mapping[str, str] | None = None
+    ) -> web.Response:
+        (view,) = await self._with_bookmarks(call.by, [view])
+        # The reader is part of the tag: each sees their own reactions. A bookmark is none of the post's versions.
+        tag = f"{view.version}-{call.by.id}" + ("-bookmarked" if view.bookmarked is True else "")
+        return tagged(call.request, view, tag, status=status, headers=headers)
+
+    async def _with_bookmarks(self, by: Person, views: Sequence[PostView]) -> Sequence[PostView]:
+        """What a reader is shown of posts: who is signed in, also whether they are bookmarked."""
+        if not by.id or not views:
+            return views
+        marked = await self._backend.bookmarked(by.id, [int(view.id) for view in views])
+        return [replace(view, bookmarked=int(view.id) in marked) for view in views]
 
     async def _counters(self, post_id: str) -> Counters | None:
         try:
@@ -266,11 +282,6 @@ class Posts:
         """Give back a slug that was claimed for a post which bears another, or was not made."""
         if await self._slug_of(post_id, by) != slug:
             await self._backend.release_name("slug", slug, post_id)
-
-
-def _shown(call: Call, view: PostView, *, status: int = 200, headers: Mapping[str, str] | None = None) -> web.Response:
-    # The reader is part of the tag: each sees their own reactions.
-    return tagged(call.request, view, f"{view.version}-{call.by.id}", status=status, headers=headers)
 
 
 def _change(published: Published) -> requests.Change:

@@ -1,7 +1,7 @@
 """A backend that records what it is asked, and streams that remember everything: what a gateway test talks to."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any, Literal
 
 import msgspec
@@ -228,6 +228,9 @@ class RecordingBackend:
 
     async def bookmarks(self, reader: int, **_: Any) -> ListedPosts:
         return ListedPosts(Raw(b"[]"), None)
+
+    async def bookmarked(self, reader: int, posts: Sequence[int]) -> Collection[int]:
+        return []
 
     async def search(self, question: SearchQuestion, **_: Any) -> SearchPage:
         return SearchPage([], None)

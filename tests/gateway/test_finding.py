@@ -72,6 +72,39 @@ async def test_a_bookmark_is_listed_until_it_is_taken_away(api: Api) -> None:
     assert (await api.call("GET", "/v1/bookmarks", token=gus.access_token)).json == []
 
 
+async def test_who_is_signed_in_sees_what_is_bookmarked_wherever_posts_are_shown(site: HttpSite) -> None:
+    api = site.api
+    ann, bob = await api.member("ann"), await api.member("bob")
+    await api.call("PUT", "/v1/users/ann/follow", token=bob.access_token)
+    post = await api.post(ann.access_token, title="Keep me")
+    await caught_up(site)
+    path = f"/v1/posts/{post['id']}"
+    singles = (path, f"/v1/posts/by-slug/{post['slug']}")
+    lists = ("/v1/posts", "/v1/posts?order=recent", "/v1/posts?order=hot", "/v1/users/ann/posts", "/v1/timeline")
+
+    async def shown(token: str) -> list[bool]:
+        found = [(await api.call("GET", single, token=token)).json for single in singles]
+        for each in lists:
+            listed = (await api.call("GET", each, token=token)).json
+            found.extend(listed["posts"] if isinstance(listed, dict) else listed)
+        assert len(found) == len(singles) + len(lists)
+        return [each["bookmarked"] for each in found]
+
+    for on, method in ((True, "PUT"), (True, "PUT"), (False, "DELETE")):
+        before = await api.call("GET", path, token=bob.access_token)
+        assert (await api.call(method, f"{path}/bookmark", token=bob.access_token)).status == 200
+        assert set(await shown(bob.access_token)) == {on}
+        assert set(await shown(ann.access_token)) == {False}
+        # What the client has is out of date if the bookmark was not there.
+        unchanged = before.json["bookmarked"] == on
+        tag = {"If-None-Match": before.headers["ETag"]}
+        again = await api.call("GET", path, token=bob.access_token, headers=tag)
+        assert again.status == (304 if unchanged else 200)
+    for each in (*singles, "/v1/posts", "/v1/posts?order=recent"):
+        anonymous = (await api.call("GET", each)).json
+        assert "bookmarked" not in (anonymous[0] if isinstance(anonymous, list) else anonymous)
+
+
 async def test_bookmarks_stand_by_when_they_were_set_in_pages_that_end(api: Api) -> None:
     token = (await api.member()).access_token
     posts = [await api.post(token, title=f"Post {number}") for number in range(5)]

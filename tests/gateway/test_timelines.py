@@ -66,6 +66,29 @@ def linked(answer: Answer) -> str | None:
     return None if link is None else link[1 : link.index(">")]
 
 
+async def test_a_profile_counts_the_posts_that_are_published(api: Api) -> None:
+    ann = await api.member("ann")
+    token = ann.access_token
+
+    async def counted(posts: int) -> None:
+        """Return once profile and account say so: a message is on its way."""
+        async with asyncio.timeout(5):
+            for path in ("/v1/users/ann", "/v1/me"):
+                while (await api.call("GET", path, token=token)).json["posts"] != posts:
+                    await asyncio.sleep(0.005)
+
+    await counted(0)
+    draft = await api.post(token, state="draft")
+    first, second = [await api.post(token, title=title) for title in ("First", "Second")]
+    await counted(2)
+    await api.call("POST", f"/v1/posts/{draft['id']}/publish", {}, token=token)
+    await counted(3)
+    await api.call("PATCH", f"/v1/posts/{first['id']}", {"title": "Changed"}, token=token)
+    for post in (first, first, second):
+        await api.call("DELETE", f"/v1/posts/{post['id']}", token=token)
+    await counted(1)
+
+
 async def test_a_post_of_the_timeline_is_shown_as_it_is_elsewhere(api: Api) -> None:
     ann, bob = await api.member("ann"), await api.member("bob")
     await follow(api, bob.access_token, "ann")

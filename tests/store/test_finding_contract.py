@@ -95,6 +95,20 @@ async def test_bookmarks_are_listed_the_last_one_first_without_what_was_deleted(
     assert await store.finding.bookmarks_of(BOB, 3) == []
 
 
+async def test_pages_and_those_who_ask_learn_which_posts_have_a_bookmark_of_the_reader(store: Store) -> None:
+    await people(store, *posted(11), *posted(12), *posted(13), bookmark(11, ME), bookmark(13, ME), bookmark(12, ANN))
+
+    for reader, marked in ((ME, [13, 11]), (ANN, [12]), (BOB, []), (0, [])):
+        found = await store.finding.recent(reader, limit=10)
+        assert [listed.post_id for listed in found if listed.bookmarked] == marked
+        page = await store.timelines.posts_of(ANN, reader=reader, limit=10)
+        assert [listed.post_id for listed in page.listed if listed.bookmarked] == marked
+        among = await store.finding.bookmarks_among(reader, [13, 12, 11, 404])
+        assert sorted(among, reverse=True) == marked
+    assert await store.finding.bookmarks_among(ME, [12, 11]) == [11]
+    assert await store.finding.bookmarks_among(ME, []) == []
+
+
 # -- lists
 
 

@@ -140,7 +140,7 @@ async def test_a_page_tells_the_state_of_each_post_and_what_the_reader_gave_it(s
         follow(ME, ANN),
     )
     (listed,) = (await store.timelines.page(ME, limit=10, kinds=["like", "laugh", "love", "applause"])).listed
-    assert listed == (11, 11, 3, 5, 9, 3, 2, {"like": 1, "applause": 7})
+    assert listed == (11, 11, 3, 5, 9, 3, 2, {"like": 1, "applause": 7}, False)
     assert (await store.timelines.posts_of(ANN, reader=ME, limit=1, kinds=["love"])).listed == [
         listed._replace(mine={})
     ]

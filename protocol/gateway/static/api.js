@@ -6,6 +6,7 @@ const PATIENCE_MS = 20_000;
 const BACKOFF_MIN_MS = 400;
 const BACKOFF_MAX_MS = 4_000;
 const REQUEST_TIMEOUT_MS = 15_000;
+const NEXT = /<([^>]*)>; rel="next"/;
 
 /** A refusal by the server, or its absence (`code` "offline"); `message` is fit to be shown. */
 export class ApiError extends Error {
@@ -38,6 +39,11 @@ export class Api {
     return this.#call("GET", path, {});
   }
 
+  /** One page of a list: its `answer`, and the path of the `next` page or null. */
+  page(path) {
+    return this.#call("GET", path, { ask: requestPage });
+  }
+
   /** A POST is repeated after a failure only under an operation id. */
   post(path, body, { op = null } = {}) {
     return this.#call("POST", path, { body, op, once: op === null });
@@ -55,13 +61,13 @@ export class Api {
     return this.#call("DELETE", path, {});
   }
 
-  async #call(method, path, { body, op = null, once = false }) {
+  async #call(method, path, { body, op = null, once = false, ask = request }) {
     const giveUp = Date.now() + PATIENCE_MS;
     let renewed = false;
     for (let attempt = 0; ; attempt += 1) {
       const token = await this.#session.token();
       try {
-        return await request(method, path, { body, op, token });
+        return await ask(method, path, { body, op, token });
       } catch (error) {
         if (error.status === 401 && token && !renewed && (await this.#session.renew(token))) {
           renewed = true;
@@ -82,7 +88,17 @@ export function backoff(attempt, min_ms = BACKOFF_MIN_MS, max_ms = BACKOFF_MAX_M
 }
 
 /** One request. Answers the JSON, or null where there is none. Throws `ApiError`. */
-export async function request(method, path, { body, op = null, token = null } = {}) {
+export async function request(method, path, options) {
+  const { answer } = await exchange(method, path, options);
+  return answer;
+}
+
+async function requestPage(method, path, options) {
+  const { answer, response } = await exchange(method, path, options);
+  return { answer, next: NEXT.exec(response.headers.get("Link"))?.[1] ?? null };
+}
+
+async function exchange(method, path, { body, op = null, token = null } = {}) {
   const headers = { Accept: "application/json" };
   if (body !== undefined) headers["Content-Type"] = "application/json";
   if (op) headers["Idempotency-Key"] = op;
@@ -104,7 +120,7 @@ export async function request(method, path, { body, op = null, token = null } = 
     throw new ApiError("offline");
   }
   const answer = parsed(text);
-  if (response.ok) return answer;
+  if (response.ok) return { answer, response };
   const seconds = Number(response.headers.get("Retry-After"));
   throw new ApiError(answer?.code ?? "internal", answer?.detail ?? answer?.title, {
     status: response.status,

@@ -51,14 +51,21 @@ export class Live extends EventTarget {
   }
 
   /**
-   * Hear a channel. `cursor` is "<epoch>-<offset>", from where nothing may be missed. `onPublication(data)` gets
-   * each publication; `onReload()` is called where what was missed cannot be given.
+   * Hear a channel. `cursor` is "<epoch>-<offset>", from where nothing may be missed. `onPublication(data, cursor)` gets
+   * each publication, with the cursor after it if it has a place in the stream; `onReload()` is called where what was
+   * missed cannot be given.
    */
   subscribe(channel, { cursor, onPublication, onReload }) {
     const subscription = { channel, epoch: "", offset: 0, onPublication, onReload };
     moveTo(subscription, cursor);
     this.#subscriptions.set(channel, subscription);
     if (this.state === "live" && this.#socket) this.#join(subscription).catch(() => this.#socket?.close());
+  }
+
+  /** Hear a channel no more. */
+  unsubscribe(channel) {
+    if (!this.#subscriptions.delete(channel)) return;
+    if (this.state === "live" && this.#socket) this.#request({ unsubscribe: { channel } }).catch(() => null);
   }
 
   /** Ask for something that is not worth a retry. Answers the data; throws when it cannot be had now. */
