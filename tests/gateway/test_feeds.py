@@ -7,31 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
-import pytest
-import pytest_asyncio
 
-from tests.gateway.http_site import Api, HttpSite
-from tests.gateway.test_graph import People, Someone
-from tests.gateway.test_notifications import WAIT_S, event, push, socket_of, subscribe
-from tests.processes import Served, serving
+from tests.gateway.http_site import Api
+from tests.gateway.live import WAIT_S, event, push, socket_of, subscribe
+from tests.gateway.people import People, Someone
+from tests.processes import serving
 from tests.site import SETTINGS
-
-
-@pytest_asyncio.fixture
-async def people_in_memory(site: HttpSite) -> People:
-    return People(site.api)
-
-
-@pytest_asyncio.fixture
-async def people_on_a_server(server: Served) -> AsyncIterator[People]:
-    async with aiohttp.ClientSession() as client:
-        yield People(Api(client, server.url))
-
-
-@pytest.fixture(params=["in_memory", "on_a_server"])
-def people(request: pytest.FixtureRequest) -> People:
-    people: People = request.getfixturevalue(f"people_{request.param}")
-    return people
 
 
 async def publish(someone: Someone, title: str) -> str:
