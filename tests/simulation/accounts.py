@@ -1,8 +1,6 @@
 """Accounts that simulated people make, rename, comment under and delete, by requests as the HTTP API makes them."""
 
-import asyncio
-from collections.abc import Awaitable, Callable, Iterator
-from random import Random
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from msgspec import Struct
@@ -11,22 +9,14 @@ from actors.actor import SYSTEM
 from actors.keys import post_key, user_key
 from actors.policy import Policy
 from protocol.accounts import AccountView, CreateAccount, DeleteAccount, EditAccount, ReadAccount
-from protocol.commands import Command, CreateComment, Person
+from protocol.commands import CreateComment, Person
 from protocol.errors import DomainError, Overloaded, Unavailable
 from store.rows import AccountRow, AlarmRow, CommentRow
-from tests.simulation.oracles import Journal, JournalledStore
+from tests.simulation.clients import Client, NoAnswer
+from tests.simulation.oracles import JournalledStore
 
 PER_PERSON = 1_000
 """The accounts of person 3 are 3000, 3001 …"""
-RETRY_S = 0.5
-
-
-class NoAnswer(Exception):
-    """The connection ended, or nothing came in time: the outcome is unknown."""
-
-
-Request = Callable[[str, Command, Person, str | None], Awaitable[Any]]
-"""Asks a worker once. Raises ``NoAnswer`` or a ``DomainError``."""
 
 
 class Account(Struct):
@@ -49,14 +39,13 @@ class Account(Struct):
 class Accounts:
     """Those of one person, one after the other."""
 
-    def __init__(self, owner: int, rng: Random, journal: Journal, posts: list[int], request: Request) -> None:
+    def __init__(self, client: Client, posts: Sequence[int]) -> None:
         self.all: list[Account] = []
-        self.acknowledged = 0
-        self._first = owner * PER_PERSON
-        self._rng = rng
-        self._journal = journal
+        self._client = client
+        self._first = client.by.id * PER_PERSON
+        self._rng = client.rng
+        self._journal = client.journal
         self._posts = posts
-        self._request = request
         self._said = 0
 
     async def act(self) -> None:
@@ -80,7 +69,7 @@ class Accounts:
         account = Account(self._first + len(self.all), "new", {"new"})
         by = account.person()
         create = CreateAccount(account=account.id, kind="member", handle=by.handle, name=account.name)
-        await self._insist(user_key(account.id), create, by, done="already_exists")
+        await self._client.insist(user_key(account.id), create, by, done="already_exists")
         self.all.append(account)
 
     async def _rename(self, account: Account) -> None:
@@ -88,7 +77,7 @@ class Accounts:
         name = f"name {self._said}"
         account.names.add(name)
         edit = EditAccount(account=account.id, name=name)
-        times = await self._insist(user_key(account.id), edit, account.person())
+        times = await self._client.insist(user_key(account.id), edit, account.person())
         account.name = name
         account.certain &= times == 1
 
@@ -100,17 +89,19 @@ class Accounts:
         def created(answer: Any) -> None:
             account.comments.append((post, int(answer.id), body))
 
-        await self._insist(post_key(post), comment, account.person(), f"says {self._said}", answered=created)
+        await self._client.insist(post_key(post), comment, account.person(), f"says {self._said}", answered=created)
 
     async def _delete(self, account: Account) -> None:
         delete = DeleteAccount(account=account.id)
-        await self._insist(user_key(account.id), delete, account.person(), done="account_not_found")
+        await self._client.insist(user_key(account.id), delete, account.person(), done="account_not_found")
         account.deleted = True
 
     async def _read(self, account: Account) -> None:
         where = f"account {account.id}"
         try:
-            view: AccountView = await self._request(user_key(account.id), ReadAccount(account=account.id), SYSTEM, None)
+            view: AccountView = await self._client.request(
+                user_key(account.id), ReadAccount(account=account.id), SYSTEM, None
+            )
         except (NoAnswer, Unavailable, Overloaded):
             return
         except DomainError as error:
@@ -120,25 +111,6 @@ class Accounts:
         self._journal.require(not account.deleted, f"{where} is read after it was deleted")
         allowed = {account.name} if account.certain else account.names
         self._journal.require(view.name in allowed, f"{where} is called {view.name!r}, not one of {allowed}")
-
-    async def _insist(
-        self, key: str, command: Command, by: Person, op: str | None = None, *, done: str | None = None,
-        answered: Callable[[Any], None] = lambda answer: None,
-    ) -> int:  # fmt: skip
-        """Ask until it is done; returns how many times. ``done`` refuses what an earlier request has done already."""
-        times = 1
-        while True:
-            try:
-                answered(await self._request(key, command, by, op))
-            except (NoAnswer, Unavailable, Overloaded):
-                times += 1
-                await asyncio.sleep(self._rng.random() * RETRY_S)
-                continue
-            except DomainError as error:
-                before = times > 1 and error.code == done
-                self._journal.require(before, f"{command.method} of {key} is denied: {error.code}")
-            self.acknowledged += 1
-            return times
 
     # -- in the end
 

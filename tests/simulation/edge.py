@@ -13,7 +13,7 @@ from actors.keys import parse_key
 from actors.runtime.node import Node
 from protocol import session as conversation
 from protocol.centrifuge import PING, encode_push
-from protocol.channels import channel_of
+from protocol.channels import channel_of, key_of
 from protocol.commands import Person
 from protocol.cursor import parse_cursor
 from protocol.delivery import Form, Published, Subscription
@@ -156,7 +156,9 @@ class Connection:
         self.write(conversation.answer(action.id, answer))
 
     def _hold_against_the_journal(self, action: Ask, answer: Any) -> None:
-        _, post_id = parse_key(action.key)
+        kind, post_id = parse_key(action.key)
+        if kind != "post":
+            return
         where = f"the reply to {action.command.method} ({action.op})"
         if isinstance(answer, bytes | msgspec.Raw):
             # What came from another worker is JSON already.
@@ -173,8 +175,9 @@ class Connection:
                 pass
 
     async def _attach(self, action: Subscribe) -> None:
+        key = key_of(action.channel)
         try:
-            attached = await self._node.attach(action.channel, self, action.since)
+            attached = await self._node.attach(key, self, action.since)
         except DomainError as error:
             self._session.unsubscribed(action.channel)
             self.write(conversation.error_reply(action.id, error))
@@ -182,8 +185,9 @@ class Connection:
         if self._closed:
             attached.subscription.close()
             return
-        _, post_id = parse_key(action.channel)
-        self._journal.acknowledged(post_id, attached.offset, None, f"a subscription of {self.client}")
+        kind, _, number = key.partition(":")
+        if kind == "post":
+            self._journal.acknowledged(int(number), attached.offset, None, f"a subscription of {self.client}")
         self.write(self._session.subscribed(action, attached, len(attached.first)))
         self._subscriptions[action.channel] = attached.subscription
         attached.subscription.start()

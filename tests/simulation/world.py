@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import contextmanager
 from random import Random
 from types import MappingProxyType
@@ -18,11 +18,13 @@ from actors.runtime.messages import decode_answer
 from actors.runtime.metrics import BusFigures, Metrics
 from actors.runtime.node import Node
 from protocol.commands import Command, Person
+from protocol.errors import DomainError
 from store.base import Store, StoreUnavailable
 from store.bus import Bus, BusUnavailable
 from store.memory_bus import Broker
-from store.rows import AlarmRow, CommentRow, OutboxRow, PostRow, PostStateRow, ReactionRow
-from tests.simulation.clients import Client, Following
+from store.rows import AlarmRow, OutboxRow, PostRow
+from tests.simulation.clients import Client
+from tests.simulation.commenters import Commenter
 from tests.simulation.edge import Connection, PushForm, Wire
 from tests.simulation.faults import Faults
 from tests.simulation.loop import Host, SimulatedLoop
@@ -60,6 +62,7 @@ class Worker:
         self.node: Node | None = None
         self.connections: list[tuple[Client, Connection]] = []
         self.leaving = asyncio.Event()
+        self._reads: list[asyncio.Task[None]] = []
         self._world = world
         self._rng = Random(world.rng.getrandbits(64))
         loop = world.loop
@@ -149,6 +152,26 @@ class Worker:
                 self.node.submit(key, command, by, op, reply)
 
         loop.send(self.host, 0.001, serve)
+
+    def read(
+        self, client: Client, read: Callable[[Node], Coroutine[Any, Any, Any]], answered: Callable[[Any], None]
+    ) -> None:
+        """See ``clients.Worker.read``."""
+        loop = self._world.loop
+
+        async def serve(node: Node) -> None:
+            try:
+                answer = await read(node)
+            except DomainError as error:
+                answer = error
+            loop.send(client.host, 0.001, answered, answer)
+
+        def begin() -> None:
+            if self.node is not None:
+                self._reads = [task for task in self._reads if not task.done()]
+                self._reads.append(asyncio.create_task(serve(self.node), name="read"))
+
+        loop.send(self.host, 0.001, begin)
 
     def _forget(self, connection: Connection) -> None:
         self.connections = [held for held in self.connections if held[1] is not connection]
@@ -283,23 +306,11 @@ class World:
         """Who still waits, and for what."""
         found = list(self._undelivered())
         for client in self.clients:
-            who = client.by.handle
             if not client.finished:
-                found.append(f"{who} waits for an answer")
-            elif not client.caught_up():
-                offsets = {channel: following.offset for channel, following in client.following.items()}
-                found.append(f"{who} stands at {offsets}")
+                found.append(f"{client.by.handle} waits for an answer")
             else:
-                found += [f"{who} {said}" for each in client.following.values() if (said := self._miscounted(each))]
+                found += client.lacking(self.memory)
         return found
-
-    def _miscounted(self, following: Following) -> str | None:
-        """Counters are volatile: the last are told again with the next interest."""
-        state, counters = self.memory.row(PostStateRow, following.post), following.counters
-        told = (counters.get("comments"), counters.get("reactions"), counters.get("applause"))
-        if told == (state.comments, state.reactions, state.applause):
-            return None
-        return f"has counters {told} of post {following.post} at version {following.counters_version}: {state}"
 
     # -- its parts
 
@@ -361,7 +372,7 @@ class World:
     def _start_client(self, number: int) -> None:
         by = Person(id=number, handle=f"client{number}", name=f"Client {number}", viewer=number)
         host, rng = Host(by.handle), Random(self.rng.getrandbits(64))
-        client = Client(self.loop, host, by, rng, self.journal, list(POSTS), self._pick, self.form, self.trace)
+        client = Commenter(self, host, by, rng, POSTS, self.policy)
         self.clients.append(client)
         task = self.loop.spawn(host, client.run(), "client")
         task.add_done_callback(self._client_ended)
@@ -370,7 +381,7 @@ class World:
         if not task.cancelled() and task.exception() is not None and not self._over.done():
             self._over.set_exception(cast(BaseException, task.exception()))
 
-    def _pick(self, rng: Random) -> Worker | None:
+    def pick(self, rng: Random) -> Worker | None:
         serving = [worker for worker in self.workers if worker.node is not None]
         return rng.choice(serving) if serving else None
 
@@ -442,35 +453,9 @@ class World:
 
     def _compare(self) -> None:
         """What the clients were told is what is stored, once, and what their streams told them is what is stored."""
-        comments = {(row.post_id, row.id): row for row in self.memory.rows(CommentRow)}
-        given = {(row.post_id, row.kind, row.user_id): row.amount for row in self.memory.rows(ReactionRow)}
-        require = self.journal.require
         for client in self.clients:
-            who = client.by.handle
-            for wanted in client.comments:
-                row = comments.get((wanted.post, wanted.id))
-                stored = None if row is None else (row.body, row.state == "deleted", row.author_id)
-                require(
-                    stored == (wanted.body, wanted.deleted, client.by.id), f"{who} was told of {wanted}; stored: {row}"
-                )
-            for (post, kind), amount in client.reactions.items():
-                stored_amount = given.get((post, kind, client.by.id), 0)
-                require(
-                    amount in (None, stored_amount), f"{who}: {kind} of post {post} is {stored_amount}, not {amount}"
-                )
-            for following in client.following.values():
-                self._compare_followed(who, following, comments)
-            for differing in client.accounts.differing(self.memory, self.policy):
+            for differing in client.differing(self.memory):
                 self.journal.violated(differing)
-
-    def _compare_followed(self, who: str, following: Following, comments: dict[tuple[int, int], CommentRow]) -> None:
-        post = following.post
-        stored = {id: (row.state, row.body) for (post_id, id), row in comments.items() if post_id == post}
-        seen = {id: (shown.state, shown.body) for id, shown in following.comments.items()}
-        # A page leaves out a tombstone that nothing hangs on.
-        missing = {id for id in stored.keys() - seen.keys() if stored[id][0] == "deleted"}
-        folded = {**seen, **{id: stored[id] for id in missing}}
-        self.journal.require(folded == stored, f"{who} has of post {post}: {seen}; stored: {stored}")
 
 
 class _Traced(logging.Handler):
