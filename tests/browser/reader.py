@@ -3,6 +3,7 @@
 import asyncio
 import re
 from collections.abc import Callable
+from typing import Any
 
 import httpx
 from playwright.async_api import Browser, BrowserContext, ConsoleMessage, Error, Frame, Locator, Page, Response
@@ -48,6 +49,13 @@ class Reader:
         self._live.clear()
         await self.open(f"/p/{post}")
         await self._be_live()
+
+    async def go_home(self) -> None:
+        """Open the home feed and wait until it is live."""
+        self._live.clear()
+        await self.open("/")
+        await asyncio.wait_for(self._live.wait(), TIMEOUT_MS / 1000)
+        await self.see(self.page.locator(".tabs [aria-current]", has_text="Following"))
 
     async def read_embedded(self, address: str) -> None:
         """Open a page elsewhere, go to the frame on it, and wait until that is live."""
@@ -106,12 +114,31 @@ class Reader:
             token,
         )
 
+    async def ask(self, method: str, path: str) -> None:
+        """Do something by HTTP, as who is signed in."""
+        await self.page.evaluate(
+            """async ([method, path]) => {
+              const { access_token } = JSON.parse(localStorage.getItem("plaudit.session"));
+              const answer = await fetch(path, { method, headers: { Authorization: `Bearer ${access_token}` } });
+              if (!answer.ok) throw new Error(await answer.text());
+            }""",
+            [method, path],
+        )
+
     # -- the page
 
     async def ground(self) -> str:
         """The colour behind everything."""
         colour: str = await self.scope.evaluate("getComputedStyle(document.body).backgroundColor")
         return colour
+
+    # -- the lists of posts
+
+    def summary(self, title: str) -> Locator:
+        return self.page.locator(".summary", has=self.page.locator("h2", has_text=title))
+
+    async def titles(self) -> list[str]:
+        return await self.page.locator(".summary h2").all_inner_texts()
 
     # -- the conversation
 
@@ -208,6 +235,12 @@ class Author:
         response.raise_for_status()
         written = response.json()
         return written["id"], written["slug"]
+
+    async def call(self, method: str, path: str, body: object = None) -> Any:
+        """The JSON of what ``path`` answers, if it answers any."""
+        response = await self._client.request(method, path, headers=self._headers, json=body)
+        response.raise_for_status()
+        return response.json() if response.content else None
 
     async def comment(self, post: str, body: str, parent: str | None = None) -> str:
         response = await self._client.post(

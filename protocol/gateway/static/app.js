@@ -9,7 +9,7 @@ const THEMES = { auto: "as the system has it", light: "light", dark: "dark" };
 const THEME_KEY = "plaudit.theme";
 
 const PAGES = [
-  [/^\/$/, async (context, main) => (await import("./posts.js")).showPosts(context, main)],
+  [/^\/$/, async (context, main) => (await import("./home.js")).showHome(context, main)],
   [/^\/p\/([^/]+)$/, async (context, main, slug) => (await import("./post.js")).showPost(context, main, decodeURIComponent(slug))],
   [/^\/sign-in$/, async (context, main) => (await import("./account.js")).showSignIn(context, main)],
   [/^\/account$/, async (context, main) => (await import("./account.js")).showAccount(context, main)],

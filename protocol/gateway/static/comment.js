@@ -1,6 +1,7 @@
 /** One comment on the page. */
 
 import { h, icon, serverHtml } from "./dom.js";
+import { avatar, nameOf } from "./people.js";
 import { Reactions } from "./reactions.js";
 import { count, time } from "./words.js";
 
@@ -111,11 +112,12 @@ export class CommentItem {
 
   #byline() {
     const { author, created_at, edited_at, state, kind } = this.comment;
+    const elsewhere = kind === "pingback" && author?.url;
     const linkTo = (id, kind, ...text) => h("a", { class: kind, href: this.#host.around.href(id), "data-comment": id }, ...text);
     const own = author && author.id === this.#host.postAuthor;
     return [
       avatar(author),
-      h("b", { class: "author" }, author?.url ? h("a", { href: safeHref(author.url), rel: "nofollow ugc" }, this.name) : this.name),
+      elsewhere ? h("b", { class: "author" }, h("a", { href: safeHref(author.url), rel: "nofollow ugc" }, this.name)) : nameOf(author),
       own && h("span", { class: "badge" }, "Author"),
       kind === "pingback" && h("span", { class: "badge" }, "Pingback"),
       state === "held" && h("span", { class: "badge" }, "Waiting for approval"),
@@ -168,20 +170,6 @@ export class CommentItem {
     this.#more.hidden = this.hidden === 0 && !this.#partial;
     this.#more.textContent = this.#partial ? "Show the whole thread" : `Show ${count(this.hidden, "more reply", "more replies")}`;
   }
-}
-
-function avatar(author) {
-  const name = author?.name ?? "?";
-  const element = h("span", { class: "avatar", "aria-hidden": "true" }, [...name][0].toUpperCase());
-  element.style.setProperty("--hue", hue(author?.id + name));
-  return element;
-}
-
-/** A colour of one's own, in degrees: the same for the same text. */
-function hue(text) {
-  let sum = 0;
-  for (const character of text) sum = (sum * 31 + character.codePointAt(0)) % 360_007;
-  return sum % 360;
 }
 
 function safeHref(url) {

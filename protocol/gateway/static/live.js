@@ -6,7 +6,7 @@
  * streams as Server-Sent Events.
  */
 
-import { backoff } from "./api.js";
+import { backoff, request } from "./api.js";
 
 const REPLY_TIMEOUT_MS = 8_000;
 const PING_GRACE_MS = 10_000;
@@ -32,6 +32,7 @@ export class Live extends EventTarget {
   #renewal = null;
   #unopened = 0;
   #sources = [];
+  #turn = null;
 
   /** Whether a connection was lost, or could not be made, and is tried again. */
   get away() {
@@ -76,7 +77,7 @@ export class Live extends EventTarget {
   }
 
   open() {
-    if (this.#socket || this.#sources.length) return;
+    if (this.state === "connecting" || this.state === "live") return;
     clearTimeout(this.#retry);
     this.#retry = null;
     this.#become("connecting");
@@ -113,24 +114,44 @@ export class Live extends EventTarget {
   }
 
   /** The same streams without a socket: what the browser's `EventSource` brings. */
-  #listen() {
-    this.#sources = [...this.#subscriptions.values()].map((subscription) => {
-      const source = new EventSource(eventsPath(subscription));
-      source.onopen = () => {
-        this.#attempt = 0;
-        this.#become("live");
-      };
-      source.onmessage = ({ data, lastEventId }) => {
-        subscription.onPublication(JSON.parse(data));
-        moveTo(subscription, lastEventId);
-      };
-      source.addEventListener("reset", ({ lastEventId }) => {
-        moveTo(subscription, lastEventId);
-        subscription.onReload();
-      });
-      source.onerror = () => this.#sources.includes(source) && this.#lost(0);
-      return source;
+  async #listen() {
+    const turn = (this.#turn = {});
+    try {
+      const subscriptions = [...this.#subscriptions.values()];
+      const paths = await Promise.all(subscriptions.map((subscription) => this.#eventsPath(subscription)));
+      if (turn !== this.#turn) return;
+      this.#sources = subscriptions.map((subscription, at) => this.#source(subscription, paths[at]));
+    } catch {
+      if (turn === this.#turn) this.#lost(0);
+    }
+  }
+
+  /** With a ticket, where a stream is only its owner's: an `EventSource` sends no token. Throws `ApiError`. */
+  async #eventsPath({ channel, epoch, offset }) {
+    const [kind, id] = channel.split(":");
+    const query = new URLSearchParams({ last_event_id: `${epoch}-${offset}` });
+    if (kind === "post") return `/v1/posts/${id}/events?${query}`;
+    const { ticket } = await request("POST", "/v1/tickets", { token: await this.#session.token() });
+    query.set("ticket", ticket);
+    return `/v1/${kind}/events?${query}`;
+  }
+
+  #source(subscription, path) {
+    const source = new EventSource(path);
+    source.onopen = () => {
+      this.#attempt = 0;
+      this.#become("live");
+    };
+    source.onmessage = ({ data, lastEventId }) => {
+      subscription.onPublication(JSON.parse(data), lastEventId);
+      moveTo(subscription, lastEventId);
+    };
+    source.addEventListener("reset", ({ lastEventId }) => {
+      moveTo(subscription, lastEventId);
+      subscription.onReload();
     });
+    source.onerror = () => this.#sources.includes(source) && this.#lost(0);
+    return source;
   }
 
   async #greet(socket) {
@@ -154,7 +175,13 @@ export class Live extends EventTarget {
 
   async #join(subscription) {
     const { channel, epoch, offset } = subscription;
-    const { subscribe } = await this.#request({ subscribe: { channel, recover: true, epoch, offset } });
+    const { subscribe } = await this.#request({ subscribe: { channel, recover: true, epoch, offset } }).catch((error) => {
+      // What is refused for good, as the stream of a post that is gone, must not keep the others from being heard.
+      if (error.code === undefined || error.temporary) throw error;
+      this.#subscriptions.delete(channel);
+      return {};
+    });
+    if (!subscribe) return;
     subscription.epoch = subscribe.epoch ?? epoch;
     subscription.offset = subscribe.offset ?? 0;
     if (!subscribe.recovered) subscription.onReload();
@@ -267,6 +294,7 @@ export class Live extends EventTarget {
 
   #forget() {
     this.#socket = null;
+    this.#turn = null;
     for (const source of this.#sources) source.close();
     this.#sources = [];
     clearTimeout(this.#silence?.timer);
@@ -288,7 +316,7 @@ export class Live extends EventTarget {
 
 function deliver(subscription, { data, offset }) {
   // The position moves with what is handed on, never before it.
-  subscription.onPublication(data);
+  subscription.onPublication(data, offset ? `${subscription.epoch}-${offset}` : null);
   if (offset) subscription.offset = offset;
 }
 
@@ -298,9 +326,4 @@ function moveTo(subscription, cursor) {
   if (dash < 0) return;
   subscription.epoch = cursor.slice(0, dash);
   subscription.offset = Number(cursor.slice(dash + 1));
-}
-
-function eventsPath({ channel, epoch, offset }) {
-  const id = channel.slice(channel.indexOf(":") + 1);
-  return `/v1/posts/${id}/events?last_event_id=${encodeURIComponent(`${epoch}-${offset}`)}`;
 }

@@ -1,6 +1,7 @@
 /** The page of one post: the text, what people make of it, and the conversation below. */
 
 import { h, serverHtml } from "./dom.js";
+import { nameOf } from "./people.js";
 import { Talk } from "./talk.js";
 import { moment, time } from "./words.js";
 
@@ -58,7 +59,7 @@ class Article {
   #bylineParts({ author, published_at, publish_at, edited_at, state, id }) {
     const session = this.#context.session;
     const parts = [
-      author && h("span", { class: "author" }, author.name),
+      author && nameOf(author),
       published_at && time(published_at),
       state === "draft" && h("span", { class: "badge" }, "Draft"),
       state === "scheduled" && h("span", { class: "badge" }, publish_at ? `Appears ${moment(publish_at)}` : "Scheduled"),

@@ -1,64 +1,92 @@
-/** The list of posts. */
+/** A list of posts that grows by pages. */
 
-import { h, textOf } from "./dom.js";
-import { postHref } from "./post.js";
-import { count, time } from "./words.js";
+import { h } from "./dom.js";
+import { Pages } from "./pages.js";
+import { newestFirst, Summary } from "./summary.js";
 
 const PAGE = 20;
-const EXCERPT_CHARS = 220;
 
-/** Show the newest posts in `main`, those of the tag in the address if there is one. Throws `ApiError`. */
-export async function showPosts(context, main) {
-  const tag = new URLSearchParams(location.search).get("tag");
-  const list = h("ol", { class: "posts" });
-  const older = h("button", { type: "button", class: "more", hidden: true }, "Older posts");
-  const more = async (before) => {
-    const posts = await context.api.get(listPath({ tag, before }));
-    list.append(...posts.map(summary));
-    older.hidden = posts.length < PAGE;
-    older.onclick = () => more(posts.at(-1).id);
-  };
-  document.title = tag ? `#${tag} · ${context.site.title}` : context.site.title;
-  await more(null);
-  main.replaceChildren(
-    h("h1", { class: tag ? "" : "hidden-visually" }, tag ? `Posts on ${tag}` : "Posts"),
-    list.childElementCount ? list : nothing(context, tag),
-    older,
-  );
-}
+/** `element` holds the list and what leads on; `onChange()` hears when it was empty, or is so no more. */
+export class Posts {
+  #summaries = new Map();
+  #list = h("ol", { class: "posts" });
+  #pages;
+  #onChange;
+  #answer = null;
+  #anew = false;
 
-function listPath({ tag, before }) {
-  const query = new URLSearchParams({ limit: PAGE });
-  if (tag) query.set("tag", tag);
-  if (before) query.set("before", before);
-  return `/v1/posts?${query}`;
-}
+  constructor(context, { onChange = () => {} } = {}) {
+    this.#onChange = onChange;
+    this.#pages = new Pages(context.api, (answer) => this.#put(answer));
+    this.element = h("div", null, this.#list, this.#pages.element);
+  }
 
-function nothing({ session }, tag) {
-  if (tag) return h("p", { class: "empty" }, "Nothing here yet. ", h("a", { href: "/" }, "All posts"));
-  const way = session.member ? h("a", { href: "/write" }, "Write the first post") : h("a", { href: "/sign-in?new&next=/write" }, "Sign up");
-  return h("p", { class: "empty" }, "Nothing is written here yet. ", way, session.member ? "." : " and write the first post.");
-}
+  get empty() {
+    return this.#summaries.size === 0;
+  }
 
-function summary(post) {
-  const text = textOf(post.html);
-  const excerpt = text.length > EXCERPT_CHARS ? `${text.slice(0, EXCERPT_CHARS).replace(/\s+\S*$/, "")}…` : text;
-  const { comments, applause } = post.counters;
-  return h(
-    "li",
-    { class: "summary" },
-    h(
-      "article",
-      null,
-      h("p", { class: "byline" }, post.author && h("span", { class: "author" }, post.author.name), time(post.published_at ?? post.created_at)),
-      h("h2", null, h("a", { href: postHref(post) }, post.title)),
-      excerpt && h("p", { class: "excerpt" }, excerpt),
-      h(
-        "p",
-        { class: "figures" },
-        h("a", { href: `${postHref(post)}#comments` }, comments ? count(comments, "comment") : "Be the first to comment"),
-        applause > 0 && h("span", null, `${count(applause, "clap")}`),
-      ),
-    ),
-  );
+  /** Whether all are shown. */
+  get complete() {
+    return this.#pages.complete;
+  }
+
+  has(id) {
+    return this.#summaries.has(id);
+  }
+
+  /** Show the first page of what `path` gives, with `query`. Answers it whole. Throws `ApiError`. */
+  async open(path, query = {}) {
+    this.#anew = true;
+    await this.#pages.open(`${path}?${new URLSearchParams({ limit: PAGE, ...query })}`);
+    return this.#answer;
+  }
+
+  /** Show a newer state of a post that is there. */
+  update(post) {
+    this.#summaries.get(post.id)?.take(post);
+  }
+
+  remove(id) {
+    this.#summaries.get(id)?.element.remove();
+    this.#summaries.delete(id);
+    this.#onChange();
+  }
+
+  /** Put a post that no page has brought where it belongs, by the time of its publication. Answers its element. */
+  insert(post) {
+    const summary = new Summary(post);
+    const below = this.#sorted().find((other) => newestFirst(post, other.post) < 0);
+    this.#summaries.set(post.id, summary);
+    this.#list.insertBefore(summary.element, below?.element ?? null);
+    this.#onChange();
+    return summary.element;
+  }
+
+  /** Whether a post stands below all that are shown, where the next pages will bring it. */
+  beyond(post) {
+    const last = this.#sorted().at(-1);
+    return !this.#pages.complete && last !== undefined && newestFirst(last.post, post) < 0;
+  }
+
+  #clear() {
+    this.#anew = false;
+    this.#summaries.clear();
+    this.#list.replaceChildren();
+  }
+
+  #sorted() {
+    return [...this.#summaries.values()].sort((one, other) => newestFirst(one.post, other.post));
+  }
+
+  #put(answer) {
+    if (this.#anew) this.#clear();
+    this.#answer = answer;
+    for (const post of answer.posts ?? answer) {
+      if (this.has(post.id)) continue;
+      const summary = new Summary(post);
+      this.#summaries.set(post.id, summary);
+      this.#list.append(summary.element);
+    }
+    this.#onChange();
+  }
 }
