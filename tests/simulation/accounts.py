@@ -1,7 +1,6 @@
 """Accounts that simulated people make, rename, comment under and delete, by requests as the HTTP API makes them."""
 
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
 
 from msgspec import Struct
 
@@ -69,7 +68,7 @@ class Accounts:
         account = Account(self._first + len(self.all), "new", {"new"})
         by = account.person()
         create = CreateAccount(account=account.id, kind="member", handle=by.handle, name=account.name)
-        await self._client.insist(user_key(account.id), create, by, done="already_exists")
+        await self._client.insist(user_key(account.id), create, by, refused=again("already_exists"))
         self.all.append(account)
 
     async def _rename(self, account: Account) -> None:
@@ -77,23 +76,20 @@ class Accounts:
         name = f"name {self._said}"
         account.names.add(name)
         edit = EditAccount(account=account.id, name=name)
-        times = await self._client.insist(user_key(account.id), edit, account.person())
+        done = await self._client.insist(user_key(account.id), edit, account.person())
         account.name = name
-        account.certain &= times == 1
+        account.certain &= done.times == 1
 
     async def _comment(self, account: Account) -> None:
         self._said += 1
         post, body = self._rng.choice(self._posts), f"account {account.id} says {self._said}"
         comment = CreateComment(post=str(post), body=body)
-
-        def created(answer: Any) -> None:
-            account.comments.append((post, int(answer.id), body))
-
-        await self._client.insist(post_key(post), comment, account.person(), f"says {self._said}", answered=created)
+        done = await self._client.insist(post_key(post), comment, account.person(), f"says {self._said}")
+        account.comments.append((post, int(done.answer.id), body))
 
     async def _delete(self, account: Account) -> None:
         delete = DeleteAccount(account=account.id)
-        await self._client.insist(user_key(account.id), delete, account.person(), done="account_not_found")
+        await self._client.insist(user_key(account.id), delete, account.person(), refused=again("account_not_found"))
         account.deleted = True
 
     async def _read(self, account: Account) -> None:
@@ -133,3 +129,8 @@ class Accounts:
                 allowed = {nameless} if erased else {nameless, (account.id, body)}
                 if (comment.author_id, comment.body) not in (allowed if account.deleted else {(account.id, body)}):
                     yield f"of {account}: {comment}"
+
+
+def again(code: str) -> Callable[[str, int], bool]:
+    """May refuse what an earlier request has done already, of which no answer came."""
+    return lambda refused, times: times > 1 and refused == code

@@ -153,6 +153,14 @@ class Stream(ABC):
         self.took(subscribed.data)
 
 
+class Done(NamedTuple):
+    """What a request came to that was insisted on."""
+
+    answer: Any
+    """None if it was refused, as it might be."""
+    times: int
+
+
 class _Waiting(NamedTuple):
     answer: asyncio.Future[Heard]
     stream: Stream | None
@@ -191,6 +199,9 @@ class Client(ABC):
     @abstractmethod
     async def load(self, stream: Stream) -> None:
         """Begin with ``stream``: give it a position. Raises ``NoAnswer`` or ``Denied``."""
+
+    async def conclude(self) -> None:  # noqa: B027  # Most have nothing to do.
+        """Look once more, when everything is at rest."""
 
     @abstractmethod
     def differing(self, store: JournalledStore) -> Iterator[str]:
@@ -249,23 +260,24 @@ class Client(ABC):
             raise NoAnswer from None
 
     async def insist(
-        self, key: str, command: Command, by: Person, op: str | None = None, *, done: str | None = None,
-        answered: Callable[[Any], None] = lambda answer: None,
-    ) -> int:  # fmt: skip
-        """Request until it is done; returns how many times. ``done`` refuses what an earlier request has done."""
-        times = 1
+        self, key: str, command: Command, by: Person, op: str | None = None, *,
+        refused: Callable[[str, int], bool] = lambda code, times: False,
+    ) -> Done:  # fmt: skip
+        """Request until it is done, or ``refused`` says of a code, after so many requests, that it may be."""
+        times = 0
         while True:
+            times += 1
+            answer = None
             try:
-                answered(await self.request(key, command, by, op))
+                answer = await self.request(key, command, by, op)
             except (NoAnswer, Unavailable, Overloaded):
-                times += 1
                 await asyncio.sleep(self.rng.random() * RETRY_S)
                 continue
             except DomainError as error:
-                before = times > 1 and error.code == done
-                self.journal.require(before, f"{command.method} of {key} is denied: {error.code}")
+                allowed = refused(error.code, times)
+                self.journal.require(allowed, f"{by.handle}: {command} of {key} is denied: {error.code}")
             self.acknowledged += 1
-            return times
+            return Done(answer, times)
 
     async def rpc(self, method: str, data: dict[str, Any], *, twice: bool = False) -> Raw:
         """Ask over the connection. Raises ``NoAnswer`` or ``Denied``."""

@@ -7,6 +7,7 @@ from random import Random
 from typing import TYPE_CHECKING
 
 from store.base import StoreUnavailable
+from store.timelines import Strategy
 from tests.simulation.network import Link
 
 if TYPE_CHECKING:
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 KINDS_MAX = 4
 """Kinds of fault that one seed has at most: many different seeds find more than many alike."""
 WORKERS_MAX = 5
+STRATEGIES: tuple[Strategy, ...] = ("push", "pull", "hybrid", "adaptive")
 
 
 class Faults:
@@ -39,6 +41,7 @@ class Faults:
             self._deploy,
             self._deploy_all,
             self._add,
+            *([self._set_strategy] if world.social else []),
         ]
         self._kinds = rng.sample(kinds, rng.randint(1, KINDS_MAX))
         self._every_s = rng.choice((0.5, 1.0, 2.0, 4.0))
@@ -171,6 +174,12 @@ class Faults:
         if worker is not None:
             worker.skew_s = self._world.skew()
             self._world.trace(f"the clock of {worker.host} is {worker.skew_s:.1f} s off")
+
+    def _set_strategy(self) -> None:
+        """Timelines are kept in another way from now on: by each worker from when it is replaced."""
+        world = self._world
+        world.set_strategy(self._rng.choice(STRATEGIES))
+        self._deploy_all()
 
     # -- of what lies between
 

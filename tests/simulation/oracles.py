@@ -88,6 +88,10 @@ class Journal:
         """Of messages that are not acknowledged."""
         self._marks: dict[tuple[str, int], int] = defaultdict(int)
 
+    def now(self) -> float:
+        """Virtual seconds since the beginning."""
+        return self._clock()
+
     def trace(self, what: str) -> None:
         line = f"{self._clock():9.4f}  {what}"
         self.digest = crc32(line.encode(), self.digest)
@@ -244,10 +248,13 @@ class JournalledStore(MemoryStore):
     """The shared truth: keeps the journal as it writes."""
 
     journal: Journal
+    observe: Callable[[Batch, set[int]], None] = staticmethod(lambda batch, passed: None)
+    """Is told of every commit, and of the slots that were written."""
 
     def _write(self, batch: Batch) -> dict[int, int | None]:
         heads = super()._write(batch)
         self.journal.committed(self, batch, heads)
+        self.observe(batch, {slot for slot, head in heads.items() if head is not None})
         return heads
 
     async def _turn(self) -> None:

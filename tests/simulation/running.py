@@ -2,14 +2,15 @@
 
 import gc
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from types import MappingProxyType, ModuleType
 from typing import NamedTuple
 
 from prometheus_client import CollectorRegistry
 
 from actors import keys, placement
-from actors.runtime import ownership
+from actors.runtime import jobs, ownership, timelines
 from actors.runtime.metrics import Metrics
 from store import memory
 from tests.simulation.ablations import ABLATIONS, Ablation
@@ -19,6 +20,14 @@ from tests.simulation.world import World
 
 SLOTS = 16
 """Nothing depends on there being 256, which would take half of the time of a seed."""
+SMALLER: Mapping[ModuleType, Mapping[str, int]] = MappingProxyType(
+    {
+        ownership: {"MOVED_MAX": SLOTS // 8},
+        jobs: {"CHUNK": 1, "ENTRIES_MAX": 4},
+        timelines: {"NOTED_EVERY_S": 1},
+    }
+)
+"""Of what there is little here: so few followers make many chunks, so few posts a full timeline."""
 
 
 class Result(NamedTuple):
@@ -45,7 +54,8 @@ def run_seed(
     with ExitStack() as stack:
         for module in (keys, placement, ownership, memory):
             stack.enter_context(replaced(module, SLOTS=SLOTS))
-        stack.enter_context(replaced(ownership, MOVED_MAX=SLOTS // 8))
+        for module, smaller in SMALLER.items():
+            stack.enter_context(replaced(module, **smaller))
         stack.enter_context(_quiet_end())
         world = World(seed, metrics or Metrics(CollectorRegistry()), store=store, say=say)
         world.run()

@@ -9,11 +9,12 @@ from types import MappingProxyType
 from typing import Any, cast
 
 from msgspec import Raw
+from msgspec.structs import replace
 
 from actors.keys import post_key
 from actors.policy import Policy
 from actors.runtime.activation import Activation, Envelope, Phase, Taken
-from actors.runtime.env import Env
+from actors.runtime.env import Env, Ids
 from actors.runtime.messages import decode_answer
 from actors.runtime.metrics import BusFigures, Metrics
 from actors.runtime.node import Node
@@ -22,19 +23,27 @@ from protocol.errors import DomainError
 from store.base import Store, StoreUnavailable
 from store.bus import Bus, BusUnavailable
 from store.memory_bus import Broker
-from store.rows import AlarmRow, OutboxRow, PostRow
+from store.rows import AccountRow, AlarmRow, OutboxRow, PostRow, UserStateRow
+from store.timelines import Strategy, Timelines
 from tests.simulation.clients import Client
 from tests.simulation.commenters import Commenter
 from tests.simulation.edge import Connection, PushForm, Wire
-from tests.simulation.faults import Faults
+from tests.simulation.faults import STRATEGIES, Faults
 from tests.simulation.loop import Host, SimulatedLoop
 from tests.simulation.network import Link, StoreServer, TravellingStore, Weather
 from tests.simulation.oracles import Journal, JournalledStore, differences
+from tests.simulation.social import Member, Society
+from tests.simulation.social_oracles import SocialJournal, WatchedTimelines
 
 STARTED_AT_S = 1_770_000_000.0
 POSTS = (7, 8, 9)
 WORKERS = 3
-CLIENTS = 4
+COMMENTERS = 4
+SOCIAL = 1 / 3
+"""Of the seeds, those that tell of people who follow each other."""
+MEMBERS = (101, 102, 103, 104)
+COMMENTERS_BESIDE = 1
+CELEBRITY_FOLLOWERS = 2
 TROUBLE_S = 12.0
 """Virtual seconds of faults; then everything heals."""
 FINISH_WITHIN_S = 40.0
@@ -64,6 +73,7 @@ class Worker:
         self.leaving = asyncio.Event()
         self._reads: list[asyncio.Task[None]] = []
         self._world = world
+        self._policy = world.policy
         self._rng = Random(world.rng.getrandbits(64))
         loop = world.loop
         self._monotonic_from = world.rng.uniform(0, 1_000_000)
@@ -87,7 +97,7 @@ class Worker:
         while not self.leaving.is_set():
             bus = self._new_bus()
             try:
-                running = Node.running(self.store, self.env, world.policy, world.metrics, node=self.label, bus=bus)
+                running = Node.running(self.store, self.env, self._policy, world.metrics, node=self.label, bus=bus)
                 async with running as node:
                     world.observe(self, node)
                     self.node = node
@@ -214,13 +224,20 @@ class World:
         self.seed = seed
         self.rng = Random(seed)
         self.metrics = metrics
-        self.policy = Policy(edit_window_s=EDIT_WINDOW_S, erased_comments=self.rng.choice(("tombstone", "anonymous")))
+        self.social = self.rng.random() < SOCIAL
+        self.policy = Policy(
+            edit_window_s=EDIT_WINDOW_S,
+            erased_comments=self.rng.choice(("tombstone", "anonymous")),
+            celebrity_followers=CELEBRITY_FOLLOWERS,
+            timelines=self.rng.choice(STRATEGIES),
+        )
         self.loop = SimulatedLoop(Random(self.rng.getrandbits(64)))
         self.connections = 0
         self.form = PushForm()
         self.journal = Journal(self.loop.time, self._stop, say)
         self.memory = store(self._store_clock)
         self.memory.journal = self.journal
+        self.society = Society(list(MEMBERS), [], SocialJournal(self.memory, self.journal, MEMBERS))
         self.weather = Weather()
         self.broker = Broker(self._route)
         self.bus_links: dict[str, Link] = {}
@@ -238,6 +255,8 @@ class World:
         with self._logged() as log:
             try:
                 self._make_posts()
+                if self.social:
+                    self._make_members()
                 task = self.loop.spawn(self.loop.outside, self._play(), "play")
                 self.loop.run_until_complete(asyncio.wait([task, self._over], return_when=asyncio.FIRST_COMPLETED))
                 if self.journal.violation is None:
@@ -249,8 +268,10 @@ class World:
     async def _play(self) -> None:
         for _ in range(WORKERS):
             self.start_worker()
-        for number in range(1, CLIENTS + 1):
-            self._start_client(number)
+        for number in range(1, (COMMENTERS_BESIDE if self.social else COMMENTERS) + 1):
+            self._start_client(Commenter, number, POSTS, self.policy)
+        for number in MEMBERS if self.social else ():
+            self._start_client(Member, number, self.society, self._ids())
         looking = asyncio.create_task(self._keep_looking())
         faults = Faults(self, Random(self.rng.getrandbits(64)))
         await faults.play(TROUBLE_S)
@@ -259,6 +280,9 @@ class World:
         for client in self.clients:
             client.finishing = True
         await self._finish()
+        for client in self.clients:
+            if self.journal.violation is None:
+                await client.conclude()
         looking.cancel()
         self._look()
         self._compare()
@@ -279,7 +303,7 @@ class World:
 
     async def _misjudged(self) -> list[str]:
         """Which workers are wrong about who is subscribed to what; everyone is, to everything."""
-        there = {client.name() for client in self.clients}
+        there = {client.name() for client in self.clients if isinstance(client, Commenter)}
         found = []
         for worker in self.workers:
             for post in POSTS:
@@ -305,6 +329,8 @@ class World:
     def _unfinished(self) -> list[str]:
         """Who still waits, and for what."""
         found = list(self._undelivered())
+        if self.social and not found:
+            found += self.society.journal.miscounted()
         for client in self.clients:
             if not client.finished:
                 found.append(f"{client.by.handle} waits for an answer")
@@ -347,6 +373,22 @@ class World:
             for post in POSTS
         )
 
+    def _make_members(self) -> None:
+        """People with accounts, who follow nobody yet."""
+        journal = self.society.journal
+        self.memory.observe = journal.committed
+        self.memory.timelines = cast(Timelines, WatchedTimelines(self.memory.timelines, self.memory))
+        for id in MEMBERS:
+            account = AccountRow(
+                id=id, kind="member", handle=f"member{id}", name=f"Member {id}", version=1, created_ms=1
+            )
+            state = UserStateRow(user_id=id, version=1, head=0, followers=0, following=0)
+            self.memory.table(AccountRow)[account.identity()] = account
+            self.memory.table(UserStateRow)[state.identity()] = state
+
+    def _ids(self) -> Ids:
+        return Ids(Env(self._store_clock, self.loop.time, Random(self.rng.getrandbits(64))))
+
     def start_worker(self, label: str | None = None) -> Worker:
         self._started += 1
         label = label or f"machine:{self._started}/0"
@@ -360,6 +402,10 @@ class World:
         for worker in self.workers:
             worker.look()
 
+    def set_strategy(self, timelines: Strategy) -> None:
+        self.policy = replace(self.policy, timelines=timelines)
+        self.trace(f"timelines are kept by {timelines} from now on")
+
     def skew(self) -> float:
         """How far a machine's clock is off: mostly little, sometimes an hour."""
         return self.rng.choice((0.0, self.rng.uniform(-2, 2), self.rng.choice((-3_600.0, 3_600.0))))
@@ -369,13 +415,12 @@ class World:
             self.workers.remove(worker)
             self.trace(f"{worker.host} is gone")
 
-    def _start_client(self, number: int) -> None:
-        by = Person(id=number, handle=f"client{number}", name=f"Client {number}", viewer=number)
-        host, rng = Host(by.handle), Random(self.rng.getrandbits(64))
-        client = Commenter(self, host, by, rng, POSTS, self.policy)
+    def _start_client(self, kind: Callable[..., Client], number: int, *settings: Any) -> None:
+        handle = f"{kind.__name__.lower()}{number}"
+        by = Person(id=number, handle=handle, name=f"Person {number}", viewer=number)
+        client = kind(self, Host(handle), by, Random(self.rng.getrandbits(64)), *settings)
         self.clients.append(client)
-        task = self.loop.spawn(host, client.run(), "client")
-        task.add_done_callback(self._client_ended)
+        self.loop.spawn(client.host, client.run(), "client").add_done_callback(self._client_ended)
 
     def _client_ended(self, task: asyncio.Task[None]) -> None:
         if not task.cancelled() and task.exception() is not None and not self._over.done():

@@ -1,0 +1,209 @@
+"""People who follow each other: they write posts, read timelines, and keep a record of what they must see.
+
+Every write is an HTTP request with an operation id, repeated until it is answered.
+"""
+
+import asyncio
+from collections.abc import Callable, Iterator
+from random import Random
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from actors.keys import post_key, user_key
+from actors.runtime.env import Ids
+from protocol.commands import Command, CreatePost, DeletePost, EditPost, Person, PublishPost
+from protocol.errors import DomainError
+from protocol.graph import Block, Follow, GraphCommand, Mute, RemoveFollower, Unblock, Unfollow, Unmute
+from protocol.timelines import PostPage
+from store.rows import PostRow
+from tests.simulation.clients import Client, NoAnswer, Stream, World
+from tests.simulation.loop import Host
+from tests.simulation.oracles import JournalledStore
+from tests.simulation.social_oracles import SocialJournal, pair, timeline
+
+PAGE = 3
+"""Posts on a page: a timeline has many."""
+DRAFTS = 0.25
+"""Of posts, those that are published later."""
+MUTES_END_WITHIN_S = 6.0
+
+
+class AuthorShown(Struct):
+    id: str
+
+
+class PostShown(Struct):
+    """A post as its readers see it."""
+
+    id: str
+    title: str
+    state: str
+    author: AuthorShown | None
+    version: int
+
+
+class Written(Struct):
+    """What one post must be in the end, once everything was answered."""
+
+    id: int
+    by: int
+    title: str
+    state: str
+
+
+class Society(Struct):
+    """What all members know of each other."""
+
+    members: list[int]
+    posts: list[Written]
+    """That anyone has made; the last are the newest."""
+    journal: SocialJournal
+
+
+class Member(Client):
+    """Follows others and is followed."""
+
+    def __init__(self, world: World, host: Host, by: Person, rng: Random, society: Society, ids: Ids) -> None:
+        super().__init__(world, host, by, rng, [])
+        self._society = society
+        self._others = [id for id in society.members if id != by.id]
+        self._ids = ids
+        self._said = 0
+        self._ops = 0
+
+    async def load(self, stream: Stream) -> None:
+        raise AssertionError
+
+    async def act(self) -> None:
+        chance = self.rng.random()
+        if chance < 0.30:
+            await self._relate()
+        elif chance < 0.60:
+            await self._write()
+        else:
+            await self._walk()
+
+    # -- asking
+
+    async def _do(self, key: str, command: Command, refused: Callable[[str], bool] = lambda code: False) -> Any:
+        """Have it done, whatever it takes; the answer, None if it is ``refused`` as it may be."""
+        self._ops += 1
+        done = await self.insist(key, command, self.by, f"op {self._ops}", refused=lambda code, _: refused(code))
+        return done.answer
+
+    # -- the graph
+
+    async def _relate(self) -> None:
+        other = self.rng.choice(self._others)
+        kinds: list[type[GraphCommand]] = [Unfollow, Block, Unblock, Unblock, Mute, Unmute, RemoveFollower]
+        kind = Follow if self.rng.random() < 0.6 else self.rng.choice(kinds)
+        command: GraphCommand = kind(account=str(other))
+        if isinstance(command, Mute) and self.rng.random() < 0.5:
+            ends_ms = self._society.journal.store.now_ms() + int(self.rng.random() * MUTES_END_WITHIN_S * 1000)
+            command = Mute(account=str(other), until=ends_ms)
+        asked_at = self.loop.time()
+
+        def refused(code: str) -> bool:
+            match command:
+                case Follow():
+                    both = pair(self.by.id, other)
+                    return code in ("blocked", "blocking") and self._society.journal.apart.ever(both, asked_at)
+                case Mute(until=int()):
+                    # By a clock that is ahead that time has come.
+                    return code == "invalid"
+                case _:
+                    return False
+
+        await self._do(user_key(self.by.id), command, refused)
+
+    # -- posts
+
+    async def _write(self) -> None:
+        mine = [post for post in self._society.posts if post.by == self.by.id and post.state != "deleted"]
+        chance = self.rng.random()
+        if not mine or chance < 0.6:
+            await self._create()
+            return
+        post = self.rng.choice(mine)
+        key, id = post_key(post.id), str(post.id)
+        if post.state == "draft":
+            await self._do(key, PublishPost(post=id))
+            post.state = "published"
+        elif chance < 0.8:
+            title = self._title()
+            await self._do(key, EditPost(post=id, title=title))
+            post.title = title
+        else:
+            post.state = "deleting"
+            await self._do(key, DeletePost(post=id))
+            post.state, post.title = "deleted", ""
+
+    async def _create(self) -> None:
+        post = Written(self._ids.next(), self.by.id, self._title(), "draft")
+        draft = self.rng.random() < DRAFTS
+        command = CreatePost(post=str(post.id), title=post.title, state="draft" if draft else "published")
+        await self._do(post_key(post.id), command)
+        post.state = command.state
+        self._society.posts.append(post)
+
+    def _title(self) -> str:
+        self._said += 1
+        return f"{self.by.handle} says {self._said}"
+
+    # -- timelines
+
+    async def _walk(self) -> list[int] | None:
+        """Read the timeline from the newest post to the oldest, page by page; None if no answer comes."""
+        own = {post.id for post in self._society.posts if post.by == self.by.id and post.state == "published"}
+        walked: list[PostShown] = []
+        before: int | None = None
+        while True:
+            asked_at = self.loop.time()
+            try:
+                page = await self._page(before)
+            except (NoAnswer, DomainError):
+                return None
+            posts = msgspec.json.decode(page.posts, type=list[PostShown])
+            for post in posts:
+                self._look_at(post, asked_at, "timeline")
+            walked += posts
+            before = page.next
+            if before is None:
+                break
+        ids = [int(post.id) for post in walked]
+        where = f"the timeline of {self.by.handle}"
+        self.journal.require(len(set(ids)) == len(ids), f"{where} shows a post twice: {ids}")
+        shown = {int(post.id) for post in walked if post.author and int(post.author.id) == self.by.id}
+        self.journal.require(shown == own, f"{where} shows of their own posts {shown}, not {own}")
+        return ids
+
+    async def _page(self, before: int | None) -> PostPage:
+        page: PostPage = await self.read(lambda node: node.timeline(self.by.id, before=before, limit=PAGE))
+        return page
+
+    def _look_at(self, post: PostShown, asked_at: float, where: str) -> None:
+        """Nobody sees one they blocked, nor what was never committed."""
+        journal, id = self._society.journal, int(post.id)
+        where = f"the {where} of {self.by.handle} shows {post}"
+        self.journal.require((post.state, post.title) in journal.shown[id], f"{where}, which it never was")
+        self.journal.require(post.version <= self.journal.posts[id].version, f"{where}, which is not committed")
+        author = int(post.author.id) if post.author else 0
+        apart = journal.apart.throughout(pair(self.by.id, author), asked_at)
+        self.journal.require(not apart, f"{where}, though there is a block")
+
+    # -- in the end
+
+    async def conclude(self) -> None:
+        while (walked := await self._walk()) is None:
+            await asyncio.sleep(0.2)
+        expected = [post.id for post in timeline(self._society.journal.store, self.by.id)]
+        where = f"in the end the timeline of {self.by.handle}"
+        self.journal.require(walked == expected, f"{where} is {walked}, by the rows {expected}")
+
+    def differing(self, store: JournalledStore) -> Iterator[str]:
+        for post in self._society.posts:
+            row = store.row(PostRow, post.id)
+            if post.by == self.by.id and (row.title, row.state) != (post.title, post.state):
+                yield f"{self.by.handle} was told of {post}; stored: {row}"

@@ -1,0 +1,140 @@
+"""What must hold among people who follow each other, by the rows alone.
+
+Every page of a timeline is held against what it should be in the very step in which the store reads it; what live feeds
+owe to whom is noted with every commit.
+"""
+
+from collections import defaultdict
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from typing import Any
+
+from msgspec import Struct
+
+from store.base import Batch
+from store.rows import BlockRow, FollowRow, MuteRow, PostRow, UserStateRow
+from store.timelines import PLACE_MAX, Page, Timelines
+from tests.simulation.oracles import Journal, JournalledStore
+
+
+class Spans:
+    """What holds now, and since when; what does not, and until when it did."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._began: dict[Hashable, float] = {}
+        self._ended: dict[Hashable, float] = {}
+
+    def set(self, what: Hashable, *, on: bool) -> None:
+        if on:
+            self._began.setdefault(what, self._clock())
+        elif self._began.pop(what, None) is not None:
+            self._ended[what] = self._clock()
+
+    def throughout(self, what: Hashable, since: float) -> bool:
+        """Whether it has held without a break since then, or before."""
+        return self._began.get(what, self._clock() + 1) <= since
+
+    def ever(self, what: Hashable, since: float) -> bool:
+        """Whether it has held at some moment since then."""
+        return what in self._began or self._ended.get(what, since - 1) >= since
+
+
+class Owed(Struct, frozen=True):
+    """A change of a post that the feed of a reader has to bring."""
+
+    tx: int
+    changed_offset: int
+
+
+class SocialJournal:
+    """What every commit means to readers."""
+
+    def __init__(self, store: JournalledStore, journal: Journal, readers: Sequence[int]) -> None:
+        self.apart = Spans(journal.now)
+        """Pairs, in order, between whom a block stands."""
+        self.owed: dict[int, dict[int, Owed]] = {reader: {} for reader in readers}
+        """Reader → post → its last change, of those whom the reader has seen posts of ever since."""
+        self.shown: dict[int, set[tuple[str, str]]] = defaultdict(set)
+        """Post → (state, title) that it ever had."""
+        self.store = store
+        self.now = journal.now
+        self._readers = readers
+
+    def committed(self, batch: Batch, passed: set[int]) -> None:
+        for row_type in (FollowRow, BlockRow, MuteRow):
+            for slot, identity in batch.writes.get(row_type, {}):
+                if slot in passed:
+                    self._tied(*identity)
+        for (slot, _), row in batch.writes.get(PostRow, {}).items():
+            if slot in passed and isinstance(row, PostRow):
+                self._saved(row)
+
+    def _tied(self, one: int, other: int) -> None:
+        blocks = self.store.table(BlockRow)
+        self.apart.set(pair(one, other), on=(one, other) in blocks or (other, one) in blocks)
+        for reader, author in ((one, other), (other, one)):
+            if not sees(self.store, reader, author):
+                # What it missed of the author it need not have any more, nor may it.
+                posts = [id for id in self.owed[reader] if self.store.row(PostRow, id).author_id == author]
+                for id in posts:
+                    del self.owed[reader][id]
+
+    def _saved(self, post: PostRow) -> None:
+        self.shown[post.id].add((post.state, post.title))
+        if not post.published_id or post.author_id is None:
+            return
+        owed = Owed(self.store.written_by(PostRow, (post.id,)), post.changed_offset)
+        for reader in self._readers:
+            if reader == post.author_id or sees(self.store, reader, post.author_id):
+                self.owed[reader][post.id] = owed
+
+    def miscounted(self) -> Iterator[str]:
+        """Counts equal the rows; once every message is delivered."""
+        edges = self.store.identities(FollowRow)
+        posts = [row.author_id for row in self.store.rows(PostRow) if row.state == "published"]
+        for person in self._readers:
+            state = self.store.row(UserStateRow, person)
+            counted = (state.followers, state.following, state.posts)
+            followers, following = (sum(edge[at] == person for edge in edges) for at in (1, 0))
+            if counted != (followers, following, posts.count(person)):
+                yield f"counts {counted}, rows {(followers, following, posts.count(person))}: {state}"
+
+
+class WatchedTimelines:
+    """Timelines whose every page is what the rows say, in order, however posts came to be there."""
+
+    def __init__(self, timelines: Timelines, store: JournalledStore) -> None:
+        self._timelines = timelines
+        self._store = store
+
+    async def page(self, reader: int, *, below: int = PLACE_MAX, limit: int, kinds: Sequence[str] = ()) -> Page:
+        # The store does in one step, without waiting, what it does here.
+        expected = [post.published_id for post in timeline(self._store, reader) if post.published_id < below][:limit]
+        page = await self._timelines.page(reader, below=below, limit=limit, kinds=kinds)
+        places = [listed.place for listed in page.listed]
+        self._store.journal.require(
+            places == expected, f"a page of {limit} below {below} shows {reader} {places}; by the rows: {expected}"
+        )
+        return page
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._timelines, name)
+
+
+def pair(one: int, other: int) -> tuple[int, int]:
+    return min(one, other), max(one, other)
+
+
+def sees(store: JournalledStore, reader: int, author: int) -> bool:
+    """Whether the reader follows the author, neither behind a block nor muting."""
+    blocks, mute = store.table(BlockRow), store.table(MuteRow).get((reader, author))
+    apart = (reader, author) in blocks or (author, reader) in blocks
+    muted = mute is not None and (mute.until_ms is None or mute.until_ms > store.now_ms())
+    return (reader, author) in store.table(FollowRow) and not apart and not muted
+
+
+def timeline(store: JournalledStore, reader: int) -> list[PostRow]:
+    """All posts that the reader should see, newest first."""
+    posts = (post for post in store.table(PostRow).values() if post.state == "published" and post.author_id)
+    seen = [post for post in posts if post.author_id in (reader, 0) or sees(store, reader, post.author_id or 0)]
+    return sorted(seen, key=lambda post: -post.published_id)
