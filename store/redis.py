@@ -1,4 +1,6 @@
-"""The bus over the pub/sub of Redis 6.2 or newer, or Valkey: one connection that listens and one that publishes.
+"""Redis 6.2 or newer, or Valkey: the bus over its pub/sub, and a connection for questions.
+
+The bus has one connection that listens and one that publishes.
 
 Redis keeps nothing for those who are away, says nothing of what it dropped, and counts receivers that have stopped. So
 both connections are one link: when either fails, stands still or is far behind, both are given up and made anew, and
@@ -45,6 +47,7 @@ SILENCE_MAX_S = 86_400.0
 before. TCP keeps trying for a quarter of an hour, and what stands between has forgotten the connection as well."""
 BACKOFF_MIN_S = 0.05
 BACKOFF_MAX_S = 1.0
+QUESTIONS_PAUSE_S = 1.0
 
 MAGIC = b"plaudit1"
 FRAME_BYTES_MAX = 256 << 10
@@ -300,6 +303,92 @@ class RedisBus:
         return Frame(self._inbox, self._link, messages)
 
 
+# -- questions
+
+
+class RedisRefusal(Exception):
+    """What Redis answers to a command that it does not carry out: a code word, then the reason."""
+
+
+class RedisUnavailable(Exception):
+    """Redis is not reached, does not answer, or is none that this program may use; the message is one line.
+
+    What was asked may be done or not.
+    """
+
+
+class RedisQuestions:
+    """One connection that is asked, one round trip at a time. Made when needed, given up on the first trouble.
+
+    After trouble everything is answered with the same trouble for ``QUESTIONS_PAUSE_S``.
+    """
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._connection: AbstractConnection | None = None
+        self._one_round = asyncio.Lock()
+        self._trouble: tuple[float, str] | None = None
+        """Until when, and what."""
+
+    async def ask(self, *commands: tuple[str | bytes | int, ...], wait_s: float = 0.0) -> list[Any]:
+        """The answers to ``commands``, which travel together; the last of them may take ``wait_s`` longer.
+
+        Raises:
+            RedisRefusal: One of them was refused; the others were carried out.
+            RedisUnavailable: See there.
+        """
+        async with self._one_round:
+            self._check_trouble()
+            try:
+                return await self._asked(commands, wait_s)
+            except (*_LOST, BusUnavailable) as error:
+                await self.close()
+                why = _reason(error, self._url)
+                self._trouble = asyncio.get_running_loop().time() + QUESTIONS_PAUSE_S, why
+                raise RedisUnavailable(why) from error
+            except asyncio.CancelledError:
+                # Its answers would be taken for those to the next question.
+                await self.close()
+                raise
+
+    async def close(self) -> None:
+        """Give the connection up, if there is one."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            await connection.disconnect(nowait=True)
+
+    def _check_trouble(self) -> None:
+        if self._trouble is not None:
+            until, why = self._trouble
+            if asyncio.get_running_loop().time() < until:
+                raise RedisUnavailable(why)
+            self._trouble = None
+
+    async def _asked(self, commands: Sequence[tuple[str | bytes | int, ...]], wait_s: float) -> list[Any]:
+        connection = self._connection or await self._connect()
+        async with asyncio.timeout(ANSWER_TIMEOUT_S + wait_s):
+            await connection.send_packed_command(connection.pack_commands(commands))
+            answers = [await _answer(connection) for _ in commands]
+        for answer in answers:
+            if isinstance(answer, ResponseError):
+                raise RedisRefusal(" ".join(str(answer).split())[:REASON_CHARACTERS_MAX]) from answer
+        return answers
+
+    async def _connect(self) -> AbstractConnection:
+        async with asyncio.timeout(OPEN_TIMEOUT_S):
+            self._connection = await _opened(self._url, database=None)
+        return self._connection
+
+
+async def _answer(connection: AbstractConnection) -> Any:
+    try:
+        return await connection.read_response()
+    except AuthenticationError:
+        raise
+    except ResponseError as refusal:
+        return refusal
+
+
 # -- connections
 
 
@@ -369,19 +458,29 @@ async def _connected(url: str) -> AsyncIterator[AbstractConnection]:
 
     Not one of a pool: that would fail silently with many publishers, and reconnect without a word.
     """
+    connection = await _opened(url, database=0)
     try:
-        connection = _connection(url)
-    except (ValueError, TypeError, RedisError) as error:
-        # Not in the error's own words, which may contain a part of the password.
-        raise BusUnavailable(f"the URL of Redis cannot be used; it should be like {URLS}") from error
-    try:
-        await _check_version(connection, _place(url))
         yield connection
     finally:
         await connection.disconnect(nowait=True)
 
 
-def _connection(url: str) -> AbstractConnection:
+async def _opened(url: str, *, database: int | None) -> AbstractConnection:
+    """The same, to be closed by who asks for it. ``database`` is for None the one that ``url`` names."""
+    try:
+        connection = _connection(url, database)
+    except (ValueError, TypeError, RedisError) as error:
+        # Not in the error's own words, which may contain a part of the password.
+        raise BusUnavailable(f"the URL of Redis cannot be used; it should be like {URLS}") from error
+    try:
+        await _check_version(connection, _place(url))
+    except BaseException:
+        await connection.disconnect(nowait=True)
+        raise
+    return connection
+
+
+def _connection(url: str, database: int | None) -> AbstractConnection:
     options: dict[str, Any] = dict(parse_url(url))
     make: type[AbstractConnection] = options.pop("connection_class", Connection)
     if make is UnixDomainSocketConnection and not options.get("path"):
@@ -389,7 +488,8 @@ def _connection(url: str) -> AbstractConnection:
     # Every wait has a deadline here already. Pub/sub knows no databases, and who may only publish and subscribe may
     # not choose one, nor introduce the client by name (driver_info).
     waits = {"socket_timeout": None, "socket_connect_timeout": OPEN_TIMEOUT_S, "health_check_interval": 0}
-    return make(**{**options, **waits, "protocol": 2, "decode_responses": False, "db": 0, "driver_info": None})
+    chosen = {} if database is None else {"db": database}
+    return make(**{**options, **waits, **chosen, "protocol": 2, "decode_responses": False, "driver_info": None})
 
 
 async def _check_version(connection: AbstractConnection, place: str) -> None:
