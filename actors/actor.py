@@ -77,6 +77,12 @@ class FollowSaved(Struct, frozen=True):
     row: FollowRow
 
 
+class FollowRenewed(Struct, frozen=True):
+    """The edge was asked for once more."""
+
+    row: FollowRow
+
+
 class FollowEnded(Struct, frozen=True):
     follower: int
     followee: int
@@ -217,6 +223,7 @@ UserEvent = (
     AccountSaved
     | SessionSaved
     | FollowSaved
+    | FollowRenewed
     | FollowEnded
     | BlockSaved
     | BlockEnded

@@ -17,6 +17,7 @@ from actors.actor import (
     Event,
     FollowEnded,
     FollowersCounted,
+    FollowRenewed,
     FollowSaved,
     Message,
     MuteEnded,
@@ -76,11 +77,13 @@ def follow(state: UserState, command: Follow, by: Person, now_ms: int) -> Decisi
         raise Refused("blocked")
     if other.blocking:
         raise Refused("blocking")
-    if other.follows:
-        return _standing(state, other.id, now_ms)
+    if other.edge is not None:
+        # The other may have had it dropped, which we have not heard of yet: this one is asked for after that.
+        renewed = replace(other.edge, version=state.version)
+        return _standing(state, other.id, now_ms, (FollowRenewed(renewed),))
     if state.following >= FOLLOWING_MAX:
         raise Refused("following_too_many")
-    row = FollowRow(follower=state.account_id, followee=other.id, created_ms=now_ms)
+    row = FollowRow(follower=state.account_id, followee=other.id, created_ms=now_ms, version=state.version)
     standing = _standing(state, other.id, now_ms, (FollowSaved(row),), (_told(state, other.id, FollowerGained),))
     return replace(standing, alarms=timelines.followed(state, now_ms))
 
@@ -97,7 +100,7 @@ def block(state: UserState, command: Block, by: Person, now_ms: int) -> Decision
     row = BlockRow(blocker=state.account_id, blocked=_active(other).id, created_ms=now_ms)
     ended, lost = _without_edge(state, other)
     # Also to who follows me not, as far as is stored: an edge may be on its way.
-    dropped = _told(state, other.id, DropFollow)
+    dropped = _dropped(state, other)
     forgotten = notifying.forgotten(state, other.id, now_ms)
     return _standing(state, other.id, now_ms, (BlockSaved(row), *ended, *forgotten), (*lost, dropped))
 
@@ -126,9 +129,9 @@ def unmute(state: UserState, command: Unmute, by: Person, now_ms: int) -> Decisi
 
 def remove_follower(state: UserState, command: RemoveFollower, by: Person, now_ms: int) -> Decision:
     other = _other(state, command, by)
-    messages = (_told(state, other.id, DropFollow),) if other.followed else ()
+    messages = (_dropped(state, other),) if other.back is not None else ()
     # What is durable now is done soon.
-    answer = relationship(replace(other, followed=False), now_ms)
+    answer = relationship(replace(other, back=None), now_ms)
     return Decision(answer=lambda: answer, messages=messages)
 
 
@@ -184,7 +187,11 @@ def _counted(state: UserState, account: int, change: int, now_ms: int) -> Decisi
 
 
 def dropped(state: UserState, command: DropFollow) -> Decision:
-    events, messages = _without_edge(state, state.relations.to(command.account))
+    other = state.relations.to(command.account)
+    asked_since = other.edge is not None and other.edge.version > command.version
+    if asked_since and other.active and not other.blocked_by:
+        return Decision(answer=Ack)
+    events, messages = _without_edge(state, other)
     return Decision(answer=Ack, events=events, messages=messages)
 
 
@@ -194,7 +201,7 @@ def dropped(state: UserState, command: DropFollow) -> Decision:
 def untied(state: UserState) -> Decision:
     """Undo what ties an erased account to others, as much as was read."""
     me, ties, not_ended = state.account_id, state.ties, state.relations.not_ended
-    following = not_ended("follows", ties.following)
+    following = not_ended("edge", ties.following)
     return Decision(
         answer=Ack,
         events=(
@@ -237,9 +244,14 @@ def _active(relation: Relation) -> Relation:
 
 def _without_edge(state: UserState, other: Relation) -> tuple[tuple[Event, ...], tuple[Message, ...]]:
     """What ends the edge to ``other``, if there is one."""
-    if not other.follows:
+    if other.edge is None:
         return (), ()
     return (FollowEnded(state.account_id, other.id),), (_told(state, other.id, FollowerLost),)
+
+
+def _dropped(state: UserState, other: Relation) -> Message:
+    version = 0 if other.back is None else other.back.version
+    return Message(user_key(other.id), DropFollow(account=state.account_id, version=version))
 
 
 def _told(state: UserState, other: int, message: Callable[..., GraphMessage]) -> Message:

@@ -39,7 +39,7 @@ class Relations:
         self._folded.setdefault(id, {}).update(mine)
 
     def not_ended(self, field: str, ids: Iterable[int]) -> list[int]:
-        """Those of ``ids``, whose ``field`` is stored as true, that were not folded to false since."""
+        """Those of ``ids``, whose ``field`` is stored, that were not folded to nothing since."""
         return [id for id in ids if self._folded.get(id, {}).get(field, True)]
 
     def clear(self) -> None:

@@ -20,6 +20,7 @@ from actors.actor import (
     Event,
     FollowEnded,
     FollowersCounted,
+    FollowRenewed,
     FollowSaved,
     Habits,
     HabitsChanged,
@@ -127,10 +128,12 @@ class UserState:
                 self._keep_session(row)
             case FollowSaved(row):
                 self.following += 1
-                self.relations.fold(row.followee, follows=True)
+                self.relations.fold(row.followee, edge=row)
+            case FollowRenewed(row):
+                self.relations.fold(row.followee, edge=row)
             case FollowEnded(_, followee):
                 self.following -= 1
-                self.relations.fold(followee, follows=False)
+                self.relations.fold(followee, edge=None)
             case BlockSaved(row):
                 self.relations.fold(row.blocked, blocking=True)
             case BlockEnded(_, blocked):

@@ -168,6 +168,11 @@ class FollowerLost(GraphMessage, frozen=True, kw_only=True):
 
 
 class DropFollow(GraphMessage, frozen=True, kw_only=True):
-    """``account`` has blocked you, removed you from its followers, or is deleted: follow it no more."""
+    """``account`` has blocked you, removed you from its followers, or is deleted: follow it no more.
+
+    Unless you have asked to after that, and may: messages are late, and a new edge is not what was meant.
+    """
 
     method = "follow.drop"
+    version: int = 0
+    """Of the edge that ``account`` saw."""

@@ -9,7 +9,7 @@ from typing import Final, NamedTuple, Protocol
 
 from msgspec import Struct
 
-from store.rows import Author
+from store.rows import Author, FollowRow
 
 
 class Relation(Struct, frozen=True, kw_only=True):
@@ -18,10 +18,10 @@ class Relation(Struct, frozen=True, kw_only=True):
     id: int
     active: bool = False
     """Whether the other has an account, and has not deleted it."""
-    follows: bool = False
-    """I have an edge to the other, which may not count."""
-    followed: bool = False
-    """The other has one to me, which may not count either."""
+    edge: FollowRow | None = None
+    """Mine to the other, which may not count."""
+    back: FollowRow | None = None
+    """The other's to me, which may not count either."""
     blocking: bool = False
     blocked_by: bool = False
     muting: bool = False
@@ -35,11 +35,11 @@ class Relation(Struct, frozen=True, kw_only=True):
 
     @property
     def following(self) -> bool:
-        return self.follows and not self.apart
+        return self.edge is not None and not self.apart
 
     @property
     def followed_by(self) -> bool:
-        return self.followed and not self.apart
+        return self.back is not None and not self.apart
 
 
 class Mark(NamedTuple):

@@ -92,8 +92,8 @@ class MemoryGraph:
         return Relation(
             id=id,
             active=self._twin.face(id) is not None,
-            follows=(me, id) in follows,
-            followed=(id, me) in follows,
+            edge=follows.get((me, id)),
+            back=follows.get((id, me)),
             blocking=(me, id) in blocks,
             blocked_by=(id, me) in blocks,
             muting=mute is not None,

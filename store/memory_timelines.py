@@ -31,9 +31,10 @@ class _Timeline(Struct):
 
 
 class _Edge(Struct):
-    """The state of the edge that ``row`` is; of one that was ended and begun again, it says nothing."""
+    """The state of one edge; of one that was ended and begun again, it says nothing."""
 
-    row: FollowRow
+    made: int
+    """By which transaction."""
     pushed: bool = False
     """Else it is opening."""
 
@@ -150,7 +151,7 @@ class MemoryTimelines:
     def _arrange(self, reader: int, author: int, wishes: Wishes) -> None:
         edge = self._edge(reader, author)
         if edge is None and self._should_push(author, wishes, wishes.reading):
-            self._edges[reader, author] = _Edge(self._twin.table(FollowRow)[reader, author])
+            self._edges[reader, author] = _Edge(self._made(reader, author))
         if edge is not None and not self._should_push(author, wishes, wishes.reading + wishes.margin):
             del self._edges[reader, author]
 
@@ -181,9 +182,12 @@ class MemoryTimelines:
     def _edge(self, reader: int, author: int) -> _Edge | None:
         """The state of an edge; None if it is pulled, or none."""
         edge = self._edges.get((reader, author))
-        if edge is None or self._twin.table(FollowRow).get((reader, author)) is not edge.row:
+        if edge is None or (reader, author) not in self._twin.table(FollowRow):
             return None
-        return edge
+        return edge if edge.made == self._made(reader, author) else None
+
+    def _made(self, reader: int, author: int) -> int:
+        return self._twin.written_by(FollowRow, (reader, author))
 
     def _followees(self, reader: int) -> list[int]:
         return sorted(row.followee for row in self._twin.table(FollowRow).values() if row.follower == reader)

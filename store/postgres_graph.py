@@ -15,7 +15,7 @@ from store.graph import (
     Ties,
 )
 from store.rows import Author
-from store.statements import AUTHOR_COLUMNS, AUTHOR_SHOWN
+from store.statements import AUTHOR_COLUMNS, AUTHOR_SHOWN, FOLLOW
 
 
 class Fetch(Protocol):
@@ -32,7 +32,7 @@ class PostgresGraph:
 
     async def relations(self, me: int, ids: Sequence[int]) -> list[Relation]:
         found = await self._fetch(_RELATIONS, me, ids)
-        return [Relation(**dict(zip(Relation.__struct_fields__, values, strict=True))) for values in found]
+        return [_relation(*values) for values in found]
 
     async def followers(self, id: int, *, before: Mark = NEWEST, limit: int) -> list[Neighbour]:
         return await self._neighbours(_FOLLOWERS, id, before, limit)
@@ -59,9 +59,28 @@ class PostgresGraph:
         return [Neighbour(Author(*values[2:]), *values[:2]) for values in found]
 
 
-_RELATIONS = """\
-SELECT account.id, account.state = 'active', mine.follower IS NOT NULL, theirs.follower IS NOT NULL,
-    by_me.blocker IS NOT NULL, by_them.blocker IS NOT NULL, mute.muter IS NOT NULL, mute.until_at
+_EDGE = len(FOLLOW.columns)
+
+
+def _relation(
+    id: int, active: bool, blocking: bool, blocked_by: bool, muting: bool, until_ms: int | None, *edges: Any
+) -> Relation:
+    mine, theirs = edges[:_EDGE], edges[_EDGE:]
+    return Relation(
+        id=id,
+        active=active,
+        edge=None if mine[0] is None else FOLLOW.row(mine),
+        back=None if theirs[0] is None else FOLLOW.row(theirs),
+        blocking=blocking,
+        blocked_by=blocked_by,
+        muting=muting,
+        muting_until_ms=until_ms,
+    )
+
+
+_RELATIONS = f"""\
+SELECT account.id, account.state = 'active', by_me.blocker IS NOT NULL, by_them.blocker IS NOT NULL,
+    mute.muter IS NOT NULL, mute.until_at, {FOLLOW.selected_from("mine")}, {FOLLOW.selected_from("theirs")}
 FROM account
 LEFT JOIN follow AS mine ON mine.follower = $1 AND mine.followee = account.id
 LEFT JOIN follow AS theirs ON theirs.follower = account.id AND theirs.followee = $1
@@ -69,7 +88,6 @@ LEFT JOIN block AS by_me ON by_me.blocker = $1 AND by_me.blocked = account.id
 LEFT JOIN block AS by_them ON by_them.blocker = account.id AND by_them.blocked = $1
 LEFT JOIN mute ON mute.muter = $1 AND mute.muted = account.id
 WHERE account.id = ANY ($2) ORDER BY account.id"""
-"""In the order of the fields of ``Relation``."""
 
 
 def no_block(one: str, other: str) -> str:

@@ -113,6 +113,8 @@ class FollowRow(Row, frozen=True, kw_only=True):
     follower: int
     followee: int
     created_ms: int
+    version: int
+    """Of the follower, when it last asked to follow: tells that from what was asked before."""
 
 
 class BlockRow(Row, frozen=True, kw_only=True):

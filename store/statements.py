@@ -108,8 +108,12 @@ class Table(Generic[RowT]):
         self._travelling_values = attrgetter(*(column.field for column in self.travelling))
         self._usual_values = attrgetter(*row_type.usual) if len(row_type.usual) > 1 else None
         self._usual = tuple(row_type.usual.values())
-        self.selected = ", ".join(f"{row_type.table}.{column.name}" for column in self.columns)
+        self.selected = self.selected_from(row_type.table)
         """The select list; ``row`` takes its values in this order."""
+
+    def selected_from(self, alias: str) -> str:
+        """The same where the table has another name."""
+        return ", ".join(f"{alias}.{column.name}" for column in self.columns)
 
     def row(self, values: Iterable[Any]) -> RowT:
         return self.row_type(**dict(zip(self._fields, values, strict=True)))

@@ -160,10 +160,10 @@ class Told:
         """As it is stored, when everything is."""
         assert isinstance(self.actor, UserActor)
         me = self.actor.account_id
-        muted = self.rows.get((MuteRow, (me, id)))
+        edge, muted = self.rows.get((FollowRow, (me, id))), self.rows.get((MuteRow, (me, id)))
         return msgspec.structs.replace(
             self.theirs.get(id, Relation(id=id, active=True)),
-            follows=(FollowRow, (me, id)) in self.rows,
+            edge=edge if isinstance(edge, FollowRow) else None,
             blocking=(BlockRow, (me, id)) in self.rows,
             muting=muted is not None,
             muting_until_ms=muted.until_ms if isinstance(muted, MuteRow) else None,

@@ -1,9 +1,11 @@
 """Whom a person follows, blocks and mutes, decided by value; and the counts that messages keep."""
 
 from random import Random
+from typing import Any
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
 from actors.account import ERASE_AGAIN_MS, ERASE_CHUNK
 from actors.actor import Message, RingAlarm
@@ -60,8 +62,12 @@ def sent(told: Told) -> list[Message]:
     return list(told.decision.messages)
 
 
-def to(person: Person, kind: type, of: Person = BOB) -> Message:
-    return Message(user_key(person.id), kind(account=of.id))
+def to(person: Person, kind: type, of: Person = BOB, **said: Any) -> Message:
+    return Message(user_key(person.id), kind(account=of.id, **said))
+
+
+def edge(follower: Person, followee: Person, version: int = 1) -> FollowRow:
+    return FollowRow(follower=follower.id, followee=followee.id, created_ms=NOW_MS, version=version)
 
 
 def counts(told: Told) -> tuple[int, int]:
@@ -80,16 +86,17 @@ CID_ID = str(CID.id)
 def test_following_makes_an_edge_and_tells_the_followee(bob: Told) -> None:
     assert bob.ask(Follow(account=CID_ID)) == standing(following=True)
 
-    assert bob.of(FollowRow) == [FollowRow(follower=BOB.id, followee=CID.id, created_ms=NOW_MS)]
+    assert bob.of(FollowRow) == [edge(BOB, CID)]
     assert sent(bob) == [to(CID, FollowerGained)]
     assert counts(bob) == (0, 1)
 
 
-def test_following_twice_changes_nothing_and_answers_the_same(bob: Told) -> None:
+def test_following_twice_tells_nobody_and_answers_the_same(bob: Told) -> None:
     first = bob.ask(Follow(account=CID_ID))
 
     assert bob.ask(Follow(account=CID_ID), now=NOW + 5) == first
-    assert not bob.decision.events
+    assert [row.created_ms for row in bob.of(FollowRow)] == [NOW_MS]
+    assert counts(bob) == (0, 1)
     assert not sent(bob)
 
 
@@ -106,7 +113,7 @@ def test_unfollowing_ends_the_edge_and_tells_the_followee(bob: Told) -> None:
 
 
 def test_what_the_other_does_is_shown(bob: Told) -> None:
-    bob.theirs[CID.id] = Relation(id=CID.id, active=True, followed=True)
+    bob.theirs[CID.id] = Relation(id=CID.id, active=True, back=edge(CID, BOB, 5))
 
     assert bob.ask(Follow(account=CID_ID)) == standing(following=True, followed_by=True)
 
@@ -142,12 +149,12 @@ def test_following_ends_at_its_limit() -> None:
 
 
 def test_blocking_ends_the_edges_both_ways(bob: Told) -> None:
-    bob.theirs[CID.id] = Relation(id=CID.id, active=True, followed=True)
+    bob.theirs[CID.id] = Relation(id=CID.id, active=True, back=edge(CID, BOB, 5))
     bob.ask(Follow(account=CID_ID))
 
     # The other's edge does not count from now on, though its row is still there.
     assert bob.ask(Block(account=CID_ID)) == standing(blocking=True)
-    assert sent(bob) == [to(CID, FollowerLost), to(CID, DropFollow)]
+    assert sent(bob) == [to(CID, FollowerLost), to(CID, DropFollow, version=5)]
     assert bob.of(FollowRow) == []
     assert bob.of(BlockRow) == [BlockRow(blocker=BOB.id, blocked=CID.id, created_ms=NOW_MS)]
 
@@ -214,10 +221,10 @@ def test_a_mute_ends_in_time_to_come(bob: Told, until_ms: int) -> None:
 
 
 def test_a_follower_is_removed_by_its_own_actor(bob: Told) -> None:
-    bob.theirs[CID.id] = Relation(id=CID.id, active=True, followed=True)
+    bob.theirs[CID.id] = Relation(id=CID.id, active=True, back=edge(CID, BOB, 5))
 
     assert bob.ask(RemoveFollower(account=CID_ID)) == standing()
-    assert sent(bob) == [to(CID, DropFollow)]
+    assert sent(bob) == [to(CID, DropFollow, version=5)]
     assert not bob.decision.events
     bob.theirs.clear()
     assert bob.ask(RemoveFollower(account=CID_ID)) == standing()
@@ -226,13 +233,41 @@ def test_a_follower_is_removed_by_its_own_actor(bob: Told) -> None:
 
 def test_who_is_told_to_drops_its_edge_once(bob: Told) -> None:
     bob.ask(Follow(account=CID_ID))
-    bob.ask(DropFollow(account=CID.id))
+    (asked,) = bob.of(FollowRow)
+    bob.ask(DropFollow(account=CID.id, version=asked.version))
     assert sent(bob) == [to(CID, FollowerLost)]
     assert bob.of(FollowRow) == []
 
-    bob.ask(DropFollow(account=CID.id))
+    bob.ask(DropFollow(account=CID.id, version=asked.version))
     assert not bob.decision.events
     assert not sent(bob)
+
+
+def test_who_asks_to_follow_after_being_removed_keeps_the_edge(bob: Told) -> None:
+    bob.ask(Follow(account=CID_ID))
+    (seen,) = bob.of(FollowRow)
+    # The message that removes the edge is on its way.
+    assert bob.ask(Follow(account=CID_ID)).following
+    assert counts(bob) == (0, 1)
+    assert not sent(bob)
+
+    bob.ask(DropFollow(account=CID.id, version=seen.version))
+
+    (kept,) = bob.of(FollowRow)
+    assert kept == replace(seen, version=kept.version)
+    assert kept.version > seen.version
+    bob.ask(DropFollow(account=CID.id, version=kept.version))
+    assert bob.of(FollowRow) == []
+
+
+@pytest.mark.parametrize("theirs", [Relation(id=CID.id, active=True, blocked_by=True), Relation(id=CID.id)])
+def test_an_edge_to_who_blocks_or_is_gone_is_dropped_whenever_it_was_asked_for(bob: Told, theirs: Relation) -> None:
+    bob.ask(Follow(account=CID_ID))
+    bob.theirs[CID.id] = theirs
+
+    bob.ask(DropFollow(account=CID.id, version=0))
+
+    assert bob.of(FollowRow) == []
 
 
 def test_followers_are_counted_as_they_are_told(bob: Told) -> None:
@@ -314,7 +349,7 @@ def test_ones_own_side_is_as_it_will_be_and_the_other_s_as_it_is_stored(bob: Tol
 def test_a_deleted_account_takes_its_edges_away_both_ways(bob: Told) -> None:
     for other in (ANN, CID):
         bob.ask(Follow(account=str(other.id)))
-    bob.write(FollowRow(follower=MOD.id, followee=BOB.id, created_ms=NOW_MS))
+    bob.write(edge(MOD, BOB))
     bob.ask(Block(account=str(MOD.id)))
     bob.ask(Mute(account=str(ANN.id)))
     bob.ask(DeleteAccount(account=BOB.id))
@@ -350,7 +385,7 @@ def test_an_edge_whose_end_is_not_stored_yet_is_ended_once(bob: Told) -> None:
 
 def test_many_edges_are_taken_away_in_chunks(bob: Told) -> None:
     for number in range(1, ERASE_CHUNK + 10):
-        bob.write(FollowRow(follower=1_000 + number, followee=BOB.id, created_ms=NOW_MS))
+        bob.write(replace(edge(MOD, BOB), follower=1_000 + number))
     bob.ask(DeleteAccount(account=BOB.id))
     bob.ask(RingAlarm(name="erase"))
 
@@ -375,9 +410,17 @@ class People:
         self.told = {person.id: member(person) for person in people}
         self.by_id = {person.id: person for person in people}
         self._lanes: dict[tuple[int, str], list[Message]] = {}
+        self.asked: set[tuple[int, ...]] = set()
+        """The edges that there should be, by what was answered."""
 
     def act(self, me: int, other: int, kind: type[GraphCommand]) -> None:
-        self._ask(me, other, kind(account=str(other)))
+        refused = self._ask(me, other, kind(account=str(other)))
+        if kind is Follow and not refused:
+            self.asked.add((me, other))
+        if kind in (Unfollow, Block):
+            self.asked.discard((me, other))
+        if kind in (RemoveFollower, Block):
+            self.asked.discard((other, me))
 
     def deliver_one(self) -> bool:
         """Deliver the oldest message of some lane; whether there was one."""
@@ -392,12 +435,14 @@ class People:
     def edges(self, row_type: type) -> set[tuple[int, ...]]:
         return {row.identity() for told in self.told.values() for row in told.of(row_type)}
 
-    def _ask(self, me: int, other: int, command: Command) -> None:
+    def _ask(self, me: int, other: int, command: Command) -> bool:
+        """Whether it was refused."""
         told, theirs = self.told[me], self.told[other]
+        back = theirs.rows.get((FollowRow, (other, me)))
         told.theirs[other] = Relation(
             id=other,
             active=True,
-            followed=(FollowRow, (other, me)) in theirs.rows,
+            back=back if isinstance(back, FollowRow) else None,
             blocked_by=(BlockRow, (other, me)) in theirs.rows,
         )
         try:
@@ -405,13 +450,14 @@ class People:
         except Refused as refusal:
             if refusal.code not in ("blocked", "blocking"):
                 raise
-            return
+            return True
         for message in told.decision.messages:
             self._lanes.setdefault((me, message.receiver), []).append(message)
+        return False
 
 
 @pytest.mark.parametrize("seed", range(30))
-def test_after_crossing_operations_the_counts_are_right_and_no_edge_crosses_a_block(seed: int) -> None:
+def test_after_crossing_operations_there_are_the_edges_that_were_acknowledged_and_their_counts(seed: int) -> None:
     rng = Random(seed)
     people = People(rng, ANN, BOB, CID)
     for _ in range(200):
@@ -424,6 +470,7 @@ def test_after_crossing_operations_the_counts_are_right_and_no_edge_crosses_a_bl
         pass
 
     edges = people.edges(FollowRow)
+    assert edges == people.asked
     assert not edges & {(b, a) for a, b in people.edges(BlockRow)}
     assert not edges & people.edges(BlockRow)
     for id, told in people.told.items():

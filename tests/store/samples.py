@@ -40,7 +40,7 @@ def user_state(user_id: int = 1, **changed: Any) -> UserStateRow:
 
 
 def follow(follower: int, followee: int, **changed: Any) -> FollowRow:
-    return FollowRow(**{"follower": follower, "followee": followee, "created_ms": NOW_MS, **changed})
+    return FollowRow(**{"follower": follower, "followee": followee, "created_ms": NOW_MS, "version": 3, **changed})
 
 
 def block(blocker: int, blocked: int, **changed: Any) -> BlockRow:

@@ -34,16 +34,23 @@ def ids(neighbours: Sequence[Neighbour]) -> list[int]:
 async def test_how_two_stand_to_each_other_is_read_from_both_sides(store: Store) -> None:
     writer = await Writer.of(store)
     await writer.write(
-        *people(5), follow(1, 2), follow(3, 1), block(1, 3), block(4, 1), mute(1, 5), mute(1, 2, until_ms=NOW_MS)
+        *people(5),
+        follow(1, 2),
+        follow(3, 1, version=8),
+        block(1, 3),
+        block(4, 1),
+        mute(1, 5),
+        mute(1, 2, until_ms=NOW_MS),
     )
 
     assert await store.graph.relations(1, [5, 2, 3, 4, 404]) == [
-        Relation(id=2, active=True, follows=True, muting=True, muting_until_ms=NOW_MS),
-        Relation(id=3, active=True, followed=True, blocking=True),
+        Relation(id=2, active=True, edge=follow(1, 2), muting=True, muting_until_ms=NOW_MS),
+        Relation(id=3, active=True, back=follow(3, 1, version=8), blocking=True),
         Relation(id=4, active=True, blocked_by=True),
         Relation(id=5, active=True, muting=True),
     ]
-    assert await store.graph.relations(3, [1]) == [Relation(id=1, active=True, follows=True, blocked_by=True)]
+    back = Relation(id=1, active=True, edge=follow(3, 1, version=8), blocked_by=True)
+    assert await store.graph.relations(3, [1]) == [back]
     assert await store.graph.relations(1, []) == []
 
 
@@ -58,7 +65,7 @@ async def test_an_edge_counts_only_without_a_block_either_way(store: Store, bloc
     await writer.write(block(blocker, 3 - blocker))
 
     (relation,) = await store.graph.relations(1, [2])
-    assert (relation.follows, relation.followed) == (True, True)
+    assert (relation.edge, relation.back) == (follow(1, 2), follow(2, 1))
     assert not relation.following
     assert not relation.followed_by
     assert await store.graph.followers(1, limit=10) == await store.graph.following(1, limit=10) == []
@@ -69,7 +76,7 @@ async def test_who_has_deleted_the_account_is_known_and_shown_in_no_list(store: 
     gone = account(2, state="erasing")
     await writer.write(account(1), gone, follow(1, 2), follow(2, 1), block(1, 2), mute(1, 2))
     assert await store.graph.relations(1, [2]) == [
-        Relation(id=2, follows=True, followed=True, blocking=True, muting=True)
+        Relation(id=2, edge=follow(1, 2), back=follow(2, 1), blocking=True, muting=True)
     ]
     await writer.write(Deleted(block(1, 2)))
 
