@@ -42,10 +42,16 @@ async def browser(chromium_path: str) -> AsyncIterator[Browser]:
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
-async def author(chromium_path: str, server: Served) -> AsyncIterator[Author]:
-    """Who wrote the posts that are read."""
+async def client(chromium_path: str, server: Served) -> AsyncIterator[httpx.AsyncClient]:
+    """By which people act who have no browser open."""
     async with httpx.AsyncClient(base_url=server.url) as client:
-        yield await sign_up(client, "author", "Ada Lovelace")
+        yield client
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def author(client: httpx.AsyncClient) -> Author:
+    """Who wrote the posts that are read."""
+    return await sign_up(client, "author", "Ada Lovelace")
 
 
 @pytest_asyncio.fixture(loop_scope="session")

@@ -114,23 +114,30 @@ class Reader:
             token,
         )
 
-    async def ask(self, method: str, path: str) -> None:
-        """Do something by HTTP, as who is signed in."""
-        await self.page.evaluate(
-            """async ([method, path]) => {
-              const { access_token } = JSON.parse(localStorage.getItem("plaudit.session"));
-              const answer = await fetch(path, { method, headers: { Authorization: `Bearer ${access_token}` } });
-              if (!answer.ok) throw new Error(await answer.text());
-            }""",
-            [method, path],
-        )
-
     # -- the page
 
     async def ground(self) -> str:
         """The colour behind everything."""
         colour: str = await self.scope.evaluate("getComputedStyle(document.body).backgroundColor")
         return colour
+
+    # -- people
+
+    async def meet(self, handle: str) -> None:
+        """Open the page of a member."""
+        await self.open(f"/@{handle}")
+        await self.see(self.page.locator(".author-head"))
+
+    async def follow(self, name: str) -> None:
+        """Follow somebody whose page is open."""
+        button = self.page.locator(".author-head").get_by_role("button", name=f"Follow {name}")
+        await self.answered("PUT", "/follow", button.click)
+        await self.see(self.page.locator(".author-head").get_by_role("button", name=f"Following {name}"))
+
+    async def choose(self, name: str, choice: str) -> None:
+        """Take a choice of the menu on the page of a member."""
+        await self.page.get_by_role("button", name=f"More about {name}").click()
+        await self.page.locator(".menu").get_by_role("button", name=choice, exact=True).click()
 
     # -- the lists of posts
 

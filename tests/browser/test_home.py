@@ -1,22 +1,12 @@
 """The home feed: the posts of those one follows, as they are published, changed and deleted."""
 
-from collections.abc import AsyncIterator
-
 import httpx
 import pytest
-import pytest_asyncio
 
 from tests.browser.conftest import OpenReader
 from tests.browser.reader import sign_up
-from tests.processes import Served
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="session")
-async def client(server: Served) -> AsyncIterator[httpx.AsyncClient]:
-    async with httpx.AsyncClient(base_url=server.url) as client:
-        yield client
 
 
 async def test_a_post_of_somebody_one_follows_comes_and_goes_while_one_looks(
@@ -25,7 +15,8 @@ async def test_a_post_of_somebody_one_follows_comes_and_goes_while_one_looks(
     grace = await sign_up(client, "home-grace", "Grace Hopper")
     one = await reader()
     await one.sign_up("home-reader", "A Reader")
-    await one.ask("PUT", "/v1/users/home-grace/follow")
+    await one.meet("home-grace")
+    await one.follow("Grace Hopper")
     await one.go_home()
     post, _ = await grace.post("On compilers", "They are patient.")
     shown = await one.see(one.summary("On compilers"))

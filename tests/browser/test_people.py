@@ -92,10 +92,15 @@ async def test_a_profile_is_changed_for_everyone_who_reads(reader: OpenReader, a
     await one.see(one.page.locator("nav .me", has_text="Marie Curie"))
     await other.read(slug)
     name = other.comment("Two prizes").get_by_role("link", name="Marie Curie")
-    assert await name.get_attribute("href") == "/@marie"
+    await name.click()
+    site = await other.see(other.page.get_by_role("link", name="radium.example"))
+    assert await site.get_attribute("href") == "https://radium.example/"
     await one.page.get_by_label("Address of your own site").fill("")
     await one.page.get_by_role("button", name="Save").click()
     await one.see("Saved.")
+    await other.page.reload()
+    await other.see(other.page.get_by_role("heading", name="Marie Curie"))
+    assert await site.count() == 0
     await one.page.reload()
     assert await one.page.get_by_label("Address of your own site").input_value() == ""
 

@@ -117,6 +117,41 @@ async def test_a_post_that_is_not_there_for_all_is_not_found_and_nothing_of_it_i
             assert b"Secret" not in answer.body
 
 
+async def test_the_head_of_a_members_page_says_who_it_is() -> None:
+    async with http_site(public_url="https://talk.example/") as site:
+        ada = await site.api.member("ada")
+        await site.api.call("PATCH", "/v1/me", {"name": "Ada <b>Lovelace</b>"}, token=ada.access_token)
+        for path in ("/@ada", "/@Ada", "/@ada/followers", "/@ada/following"):
+            answer = await site.api.call("GET", path)
+            assert answer.status == 200, path
+            head = Head(answer.body.decode())
+            assert head.said["title"] == "Ada <b>Lovelace</b> (@ada) · Plaudit"
+            assert head.said["canonical"] == head.said["og:url"] == "https://talk.example/@ada"
+            assert (head.said["og:type"], head.said["profile:username"]) == ("profile", "ada")
+            assert head.said["og:description"] == "What Ada <b>Lovelace</b> writes on Plaudit."
+            assert "b" not in head.tags
+
+
+async def test_the_page_of_who_is_not_there_is_not_found() -> None:
+    async with http_site() as site:
+        gone = await site.api.member("gone")
+        await site.api.call("DELETE", "/v1/me", token=gone.access_token)
+        guest = (await site.api.call("POST", "/v1/guests", {"name": "Grace"})).json["account"]
+        for path in (
+            "/@gone",
+            f"/@{guest['handle']}",
+            "/@nobody",
+            "/@nobody/followers",
+            "/@",
+            "/@%00",
+            "/@%ff",
+            "/@ada/x",
+        ):
+            answer = await site.api.call("GET", path, headers={"Accept": "text/html"})
+            assert answer.status == 404, path
+            assert Head(answer.body.decode()).said["title"] == "Plaudit"
+
+
 async def test_a_browser_gets_the_shell_where_nothing_is_and_a_program_the_error() -> None:
     browser = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
     async with http_site() as site:

@@ -11,6 +11,7 @@ const THEME_KEY = "plaudit.theme";
 const PAGES = [
   [/^\/$/, async (context, main) => (await import("./home.js")).showHome(context, main)],
   [/^\/p\/([^/]+)$/, async (context, main, slug) => (await import("./post.js")).showPost(context, main, decodeURIComponent(slug))],
+  [/^\/@([^/]+)(?:\/(followers|following))?$/, async (context, main, handle, list = "posts") => (await import("./author.js")).showAuthor(context, main, decodeURIComponent(handle), list)],
   [/^\/sign-in$/, async (context, main) => (await import("./account.js")).showSignIn(context, main)],
   [/^\/account$/, async (context, main) => (await import("./account.js")).showAccount(context, main)],
   [/^\/write$/, async (context, main) => (await import("./write.js")).showEditor(context, main)],

@@ -3,7 +3,7 @@
 import { h, icon, serverHtml } from "./dom.js";
 import { avatar, nameOf } from "./people.js";
 import { Reactions } from "./reactions.js";
-import { count, time } from "./words.js";
+import { count, safeHref, time } from "./words.js";
 
 // Levels that style.css indents, on a wide and on a narrow screen; deeper ones say whom they answer instead.
 const INDENTED_WIDE = 8;
@@ -170,8 +170,4 @@ export class CommentItem {
     this.#more.hidden = this.hidden === 0 && !this.#partial;
     this.#more.textContent = this.#partial ? "Show the whole thread" : `Show ${count(this.hidden, "more reply", "more replies")}`;
   }
-}
-
-function safeHref(url) {
-  return /^https?:\/\//i.test(url) ? url : null;
 }

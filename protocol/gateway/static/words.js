@@ -3,7 +3,7 @@
 const number = new Intl.NumberFormat();
 const relative = new Intl.RelativeTimeFormat(undefined, { numeric: "auto" });
 const absolute = new Intl.DateTimeFormat(undefined, { dateStyle: "long", timeStyle: "short" });
-const day = new Intl.DateTimeFormat(undefined, { dateStyle: "long" });
+const date = new Intl.DateTimeFormat(undefined, { dateStyle: "long" });
 
 /** `count(1, "comment")` is "1 comment", `count(2, "reply", "replies")` is "2 replies". */
 export function count(n, one, many = `${one}s`) {
@@ -31,7 +31,7 @@ const RELATIVE_FOR_S = 7 * 86_400;
 function ago(at, now) {
   const passed_s = Math.max(0, (now - at) / 1000);
   if (passed_s < 45) return "just now";
-  if (passed_s > RELATIVE_FOR_S) return day.format(at);
+  if (passed_s > RELATIVE_FOR_S) return date.format(at);
   const [unit, length_s] = UNITS.findLast(([, s]) => passed_s >= s * 0.75);
   return relative.format(-Math.max(1, Math.round(passed_s / length_s)), unit);
 }
@@ -49,6 +49,16 @@ export function time(iso) {
 /** A moment to come, or one that is named exactly. */
 export function moment(iso) {
   return absolute.format(new Date(iso));
+}
+
+/** A day. */
+export function day(iso) {
+  return date.format(new Date(iso));
+}
+
+/** The address, if it is one of the web. */
+export function safeHref(url) {
+  return /^https?:\/\//i.test(url ?? "") ? url : null;
 }
 
 /** Bring the relative times of the page up to date, once a minute. */
@@ -85,6 +95,11 @@ const PROBLEMS = {
   guests_not_allowed: "Guests cannot do this here. Sign in first.",
   sign_up_closed: "New accounts cannot be made here.",
   post_not_found: "There is no such post.",
+  account_not_found: "There is nobody of this name.",
+  oneself: "You cannot do this to yourself.",
+  blocked: "You cannot: this person blocks you.",
+  blocking: "You block this person. Unblock them first.",
+  following_too_many: "You follow 10,000 people: unfollow somebody first.",
   origin_not_allowed: "Comments cannot be shown here: this page is not of a site that this server is for.",
 };
 

@@ -1,0 +1,108 @@
+"""The page of a member: who it is, following, muting, blocking, and the people around them."""
+
+import httpx
+import pytest
+
+from tests.browser.conftest import OpenReader
+from tests.browser.reader import sign_up
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+
+async def test_a_direct_visit_shows_who_it_is_and_what_they_wrote(
+    reader: OpenReader, client: httpx.AsyncClient
+) -> None:
+    ida = await sign_up(client, "ida", "Ida Rhodes")
+    for n in range(23):
+        await ida.post(f"Chapter {n}")
+    one = await reader()
+    await one.meet("ida")
+    assert await one.page.title() == "Ida Rhodes (@ida) · Plaudit"
+    await one.see(one.page.get_by_role("link", name="23 posts"))
+    # The next page comes by itself, its place being near.
+    await one.page.keyboard.press("End")
+    await one.see(one.summary("Chapter 0"))
+    assert await one.titles() == [f"Chapter {n}" for n in reversed(range(23))]
+    # Who is not signed in is asked to, and comes back.
+    await one.page.get_by_role("link", name="Follow Ida Rhodes").click()
+    assert "next=%2F%40ida" in one.page.url
+
+
+async def test_nobody_of_that_name_is_said_in_words(reader: OpenReader) -> None:
+    one = await reader()
+    await one.open("/@nobody-at-all")
+    await one.see("There is nobody of this name.")
+
+
+async def test_a_follow_shows_at_once_and_is_taken_back_where_the_server_refuses(
+    reader: OpenReader, client: httpx.AsyncClient
+) -> None:
+    betty = await sign_up(client, "betty", "Betty Holberton")
+    one = await reader()
+    await one.sign_up("wary", "A Wary One")
+    await one.meet("betty")
+    # Meanwhile, elsewhere.
+    await betty.call("PUT", "/v1/users/wary/block")
+    await one.page.get_by_role("button", name="Follow Betty Holberton").click()
+    await one.see(one.notice.get_by_text("this person blocks you"))
+    await one.see(one.page.get_by_role("button", name="Follow Betty Holberton"))
+    await betty.call("DELETE", "/v1/users/wary/block")
+    await one.follow("Betty Holberton")
+    await one.see(one.page.get_by_role("link", name="1 follower"))
+    await one.page.get_by_role("link", name="1 follower").click()
+    await one.see(one.page.locator(".person", has_text="A Wary One"))
+    await one.meet("betty")
+    button = one.page.get_by_role("button", name="Following Betty Holberton")
+    await one.answered("DELETE", "/follow", button.click)
+    await one.see(one.page.get_by_role("link", name="0 followers"))
+
+
+async def test_who_is_muted_is_not_in_the_feed_and_comes_back_after(
+    reader: OpenReader, client: httpx.AsyncClient
+) -> None:
+    jean = await sign_up(client, "jean", "Jean Bartik")
+    await jean.post("Loud")
+    one = await reader()
+    await one.sign_up("quiet-reader", "A Quiet One")
+    await one.meet("jean")
+    await one.follow("Jean Bartik")
+    await one.go_home()
+    await one.see(one.summary("Loud"))
+    await one.meet("jean")
+    await one.choose("Jean Bartik", "Mute for a day")
+    await one.see("You see nothing of Jean Bartik until")
+    await one.go_home()
+    assert await one.titles() == []
+    await one.meet("jean")
+    await one.choose("Jean Bartik", "Unmute")
+    await one.see_no_more("You see nothing of Jean Bartik")
+    await one.go_home()
+    await one.see(one.summary("Loud"))
+
+
+async def test_a_block_ends_following_and_hides_the_posts(reader: OpenReader, client: httpx.AsyncClient) -> None:
+    fran = await sign_up(client, "fran", "Fran Bilas")
+    await fran.post("Not for everyone")
+    one = await reader()
+    await one.sign_up("blocker", "A Blocker")
+    await one.meet("fran")
+    await one.follow("Fran Bilas")
+    await one.choose("Fran Bilas", "Block Fran Bilas")
+    await one.see("You block Fran Bilas")
+    await one.see("No posts to see here.")
+    assert not await one.page.get_by_role("button", name="Follow Fran Bilas").is_visible()
+    await one.choose("Fran Bilas", "Unblock")
+    await one.see(one.page.get_by_role("button", name="Follow Fran Bilas"))
+    await one.see(one.summary("Not for everyone"))
+
+
+async def test_a_follower_is_removed(reader: OpenReader, client: httpx.AsyncClient) -> None:
+    one = await reader()
+    await one.sign_up("followed", "Followed")
+    await (await sign_up(client, "too-close", "Too Close")).call("PUT", "/v1/users/followed/follow")
+    await one.open("/@followed/followers")
+    person = await one.see(one.page.locator(".person", has_text="Too Close"))
+    await person.get_by_role("button", name="Remove").click()
+    await one.see_no_more(person)
+    await one.page.reload()
+    await one.see("Nobody follows Followed yet.")
