@@ -25,7 +25,7 @@ class MemoryFeeds:
     async def swept(self, readers: Sequence[int], *, since: int, limit: int) -> Swept:
         def work() -> Swept:
             saved = sorted((tx, Saved(post.id, post.author_id or 0, post.changed_offset)) for tx, post in self._lit())
-            page, through, more = self._page([event for event in saved if event[0] >= since], since, limit)
+            page, through, more = self._page(saved, since, limit)
             states = self._twin.table(UserStateRow)
             ties = {reader: states[reader,].ties for reader in readers if (reader,) in states}
             return Swept([each for _, each in page], through, more, ties)
@@ -39,7 +39,7 @@ class MemoryFeeds:
             for author in authors - {reader}:
                 made = self._twin.written_by(FollowRow, (reader, author))
                 events.update((made, post) for post in self._newest(author))
-            return Missed(*self._page(sorted(event for event in events if event[0] >= since), since, limit))
+            return Missed(*self._page(sorted(events), since, limit))
 
         return await self._twin.call("missed", work)
 
@@ -56,9 +56,14 @@ class MemoryFeeds:
         return [post.id for post in sorted(posts, key=lambda post: -post.published_id)[:NEWEST_OF_EDGE]]
 
     def _page(self, events: list[tuple[int, T]], since: int, limit: int) -> tuple[list[tuple[int, T]], int, bool]:
-        """Whole transactions of ``events``, about ``limit``; the position after them, and whether there are more."""
+        """Whole transactions of ``events`` from ``since`` on, about ``limit``, below the horizon.
+
+        And the position after them, and whether there are more.
+        """
+        horizon = self._twin.horizon()
+        events = [event for event in events if since <= event[0] < horizon]
         if len(events) < limit:
-            return events, max(since, self._twin.horizon()), False
+            return events, max(since, horizon), False
         last = events[limit - 1][0]
         return [event for event in events if event[0] <= last], last + 1, True
 

@@ -17,11 +17,22 @@ from actors.actor import Actor
 from actors.post import PostActor
 from actors.user import UserActor
 from store.base import Batch
-from store.memory import MemoryStore, RowT
-from store.rows import AccountRow, CommentRow, FindingRow, MarkRow, OutboxRow, PostRow, PostStateRow, ReactionRow
+from store.memory import LateCommit, MemoryStore, RowT
+from store.rows import (
+    AccountRow,
+    CommentRow,
+    FindingRow,
+    MarkRow,
+    NotificationRow,
+    OutboxRow,
+    PostRow,
+    PostStateRow,
+    ReactionRow,
+    UserStateRow,
+)
 
 Place = int
-"""Of a row on the stream of its post: a comment's id, or 0 for the post itself."""
+"""Of a row on its stream: a comment's id, or 0 for the post itself; the id of a notification."""
 
 
 class Shown(Struct, frozen=True):
@@ -33,21 +44,40 @@ class Shown(Struct, frozen=True):
     body: str
 
 
-class PostJournal:
+class StreamJournal:
+    """Which offsets of one stream hold the present state of something."""
+
+    def __init__(self) -> None:
+        self.head = 0
+        self.offsets: dict[Place, int] = {}
+        """Where each row stands now."""
+        self.at: dict[int, Place] = {}
+        """The same by offset: a subscriber who passes one of these by has a gap."""
+
+    def moved(self, place: Place, offset: int) -> None:
+        known = self.offsets.get(place)
+        if known is not None:
+            del self.at[known]
+        self.offsets[place] = offset
+        self.at[offset] = place
+
+    def passed_by(self, after: int, before: int | None = None) -> list[int]:
+        """The offsets beyond ``after``, and below ``before``, that hold the present state of a row."""
+        below = self.head + 1 if before is None else before
+        return [offset for offset in range(after + 1, below) if offset in self.at]
+
+
+class PostJournal(StreamJournal):
     """What was committed of one post."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.version = 0
-        self.head = 0
         self.told = 0
         self.state: PostStateRow | None = None
         self.indexed = 0
         self.acknowledged = 0
         """The highest offset that an acknowledgement or a reply has shown to anybody."""
-        self.offsets: dict[Place, int] = {}
-        """Where each row stands now."""
-        self.at: dict[int, Place] = {}
-        """The same by offset: a subscriber who passes one of these by has a gap."""
         self.images: set[Shown] = set()
         """Everything that a comment ever was."""
         self.folded: dict[Place, list[tuple[int, int]]] = defaultdict(list)
@@ -57,11 +87,6 @@ class PostJournal:
         """Whether the comment was ever committed so; of what came and went within one commit, only where it stood."""
         within = self.folded.get(shown.id, ())
         return shown in self.images or any(above < shown.offset < below for above, below in within)
-
-    def passed_by(self, after: int, before: int | None = None) -> list[int]:
-        """The offsets beyond ``after``, and below ``before``, that hold the present state of a row."""
-        below = self.head + 1 if before is None else before
-        return [offset for offset in range(after + 1, below) if offset in self.at]
 
 
 class Journal:
@@ -188,10 +213,7 @@ class Journal:
         name = f"post {post_id}, row {place}"
         self.require(before < offset <= post.head, f"{name}: offset {offset} is not in {before + 1} … {post.head}")
         self.require(offset not in post.at, f"{name}: offset {offset} has been given to row {post.at.get(offset)}")
-        if known is not None:
-            del post.at[known]
-        post.offsets[place] = offset
-        post.at[offset] = place
+        post.moved(place, offset)
         post.folded[place].append((before, offset))
         if isinstance(row, CommentRow):
             post.images.add(Shown(row.id, offset, row.state, row.body))
@@ -248,14 +270,41 @@ class JournalledStore(MemoryStore):
     """The shared truth: keeps the journal as it writes."""
 
     journal: Journal
-    observe: Callable[[Batch, set[int]], None] = staticmethod(lambda batch, passed: None)
-    """Is told of every commit, and of the slots that were written."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        super().__init__(clock)
+        self.observe: Callable[[Batch, set[int]], None] = lambda batch, passed: None
+        """Is told of every commit, and of the slots that were written."""
+        self._open: set[int] = set()
+        """Transactions that go on."""
 
     def _write(self, batch: Batch) -> dict[int, int | None]:
         heads = super()._write(batch)
         self.journal.committed(self, batch, heads)
         self.observe(batch, {slot for slot, head in heads.items() if head is not None})
         return heads
+
+    def horizon(self) -> int:
+        return min(self._open, default=super().horizon())
+
+    def _leave(self, fault: LateCommit, work: Callable[[], Any], locks: Callable[[], Iterable[int]]) -> None:
+        """What holds its locks has its number already: others, with higher numbers, are seen before it."""
+        if not fault.holds:
+            super()._leave(fault, work, locks)
+            return
+        self._transactions += 1
+        number = self._transactions
+        self._open.add(number)
+
+        def numbered() -> None:
+            latest, self._transactions = self._transactions, number - 1
+            try:
+                work()
+            finally:
+                self._transactions = latest
+                self._open.discard(number)
+
+        super()._leave(fault, numbered, locks)
 
     async def _turn(self) -> None:
         """A call has travelled before it comes here, and its answer does so afterwards."""
@@ -269,8 +318,8 @@ class JournalledStore(MemoryStore):
                 post_id=post.id, version=1, head=1, last_comment_id=0, comments=0, reactions={}, applause=0
             )
             journal = self.journal.posts[post.id]
-            journal.version = journal.head = journal.offsets[0] = 1
-            journal.at[1] = 0
+            journal.version = journal.head = 1
+            journal.moved(0, 1)
             self.table(PostRow)[post.identity()] = post
             self.table(PostStateRow)[state.identity()] = state
 
@@ -294,7 +343,9 @@ def differences(store: JournalledStore, actor: Actor) -> str | None:
     """Where an actor in memory is not what is stored; only for one with nothing undurable."""
     if isinstance(actor, UserActor):
         account = next(store.of(AccountRow, actor.account_id), None)
-        return None if actor.account == account else f"{actor.key}: {actor.account} in memory, {account} stored"
+        if actor.account != account:
+            return f"{actor.key}: {actor.account} in memory, {account} stored"
+        return _differing_user(store, actor)
     if not isinstance(actor, PostActor):
         return None
     state = store.row(PostStateRow, actor.post_id)
@@ -311,6 +362,17 @@ def differences(store: JournalledStore, actor: Actor) -> str | None:
         if kept is not None and kept.comment != row:
             return f"{actor.key}: comment {row.id}: {_differing(kept.comment, row)}"
     return None
+
+
+def _differing_user(store: JournalledStore, actor: UserActor) -> str | None:
+    in_memory, state = actor.state_row(), next(store.of(UserStateRow, actor.account_id), None)
+    if state is None:
+        return None
+    if in_memory != state:
+        return f"{actor.key}: {_differing(in_memory, state)}"
+    groups = (row for row in store.of(NotificationRow, actor.account_id) if not row.gone)
+    unread = {row.id: row.changed_offset for row in groups if row.changed_offset > state.read_offset}
+    return None if actor.unread == unread else f"{actor.key}: {actor.unread} unread in memory, {unread} stored"
 
 
 def _differing(memory: Struct, stored: Struct) -> str:

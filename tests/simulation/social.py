@@ -13,35 +13,37 @@ from msgspec import Struct
 
 from actors.keys import post_key, user_key
 from actors.runtime.env import Ids
-from protocol.commands import Command, CreatePost, DeletePost, EditPost, Person, PublishPost
+from protocol.commands import (
+    Applaud,
+    Command,
+    CreateComment,
+    CreatePost,
+    DeletePost,
+    EditPost,
+    Person,
+    PostCommand,
+    PublishPost,
+    React,
+)
 from protocol.errors import DomainError
 from protocol.graph import Block, Follow, GraphCommand, Mute, RemoveFollower, Unblock, Unfollow, Unmute
+from protocol.notifications import EditPreferences, MarkRead
 from protocol.timelines import PostPage
 from store.rows import PostRow
 from tests.simulation.clients import Client, NoAnswer, Stream, World
 from tests.simulation.loop import Host
 from tests.simulation.oracles import JournalledStore
 from tests.simulation.social_oracles import SocialJournal, pair, timeline
+from tests.simulation.social_streams import FeedStream, NotificationsStream, PostShown
 
 PAGE = 3
 """Posts on a page: a timeline has many."""
 DRAFTS = 0.25
 """Of posts, those that are published later."""
+POSTS_MINDED = 6
+"""People respond to the newest posts."""
 MUTES_END_WITHIN_S = 6.0
-
-
-class AuthorShown(Struct):
-    id: str
-
-
-class PostShown(Struct):
-    """A post as its readers see it."""
-
-    id: str
-    title: str
-    state: str
-    author: AuthorShown | None
-    version: int
+GROUPS_MAX = 100
 
 
 class Written(Struct):
@@ -66,24 +68,37 @@ class Member(Client):
     """Follows others and is followed."""
 
     def __init__(self, world: World, host: Host, by: Person, rng: Random, society: Society, ids: Ids) -> None:
-        super().__init__(world, host, by, rng, [])
+        social = society.journal
+        self.feed = FeedStream(by.id, by.handle, social, lambda post: self._look_at(post, "feed"))
+        self.notifications = NotificationsStream(by.id, by.handle, social)
+        super().__init__(world, host, by, rng, [self.feed, self.notifications])
         self._society = society
         self._others = [id for id in society.members if id != by.id]
         self._ids = ids
+        self.silenced: set[str] = set()
+        """Kinds of which this person did not always want to be told."""
         self._said = 0
         self._ops = 0
 
     async def load(self, stream: Stream) -> None:
-        raise AssertionError
+        if stream is self.feed:
+            self.feed.loaded((await self._page(None)).cursor)
+        else:
+            listed = await self.read(lambda node: node.notifications(self.by.id, before=None, limit=GROUPS_MAX))
+            self.notifications.loaded(listed.page)
 
     async def act(self) -> None:
         chance = self.rng.random()
-        if chance < 0.30:
+        if chance < 0.25:
             await self._relate()
-        elif chance < 0.60:
+        elif chance < 0.50:
             await self._write()
-        else:
+        elif chance < 0.70:
             await self._walk()
+        elif chance < 0.90:
+            await self._respond()
+        else:
+            await self._read_notifications()
 
     # -- asking
 
@@ -152,6 +167,31 @@ class Member(Client):
         self._said += 1
         return f"{self.by.handle} says {self._said}"
 
+    # -- what others wrote
+
+    async def _respond(self) -> None:
+        published = [post for post in self._society.posts if post.by != self.by.id and post.state == "published"]
+        if not published:
+            return
+        post = self.rng.choice(published[-POSTS_MINDED:])
+        id, chance = str(post.id), self.rng.random()
+        command: PostCommand = React(post=id, kind="like", on=self.rng.random() < 0.7)
+        if chance < 0.3:
+            command = Applaud(post=id, total=self.rng.choice((0, 1, 50)))
+        elif chance < 0.6:
+            command = CreateComment(post=id, body=self._title())
+        await self._do(post_key(post.id), command, lambda code: code == "post_not_found" and post.state != "published")
+
+    # -- notifications
+
+    async def _read_notifications(self) -> None:
+        me = user_key(self.by.id)
+        if self.notifications.epoch and self.rng.random() < 0.7:
+            await self._do(me, MarkRead(cursor=self.notifications.cursor))
+        else:
+            self.silenced |= {"reaction"}
+            await self._do(me, EditPreferences(reaction=self.rng.random() < 0.5))
+
     # -- timelines
 
     async def _walk(self) -> list[int] | None:
@@ -167,7 +207,9 @@ class Member(Client):
                 return None
             posts = msgspec.json.decode(page.posts, type=list[PostShown])
             for post in posts:
-                self._look_at(post, asked_at, "timeline")
+                self._look_at(post, "timeline")
+                apart = self._society.journal.apart.throughout(pair(self.by.id, post.by), asked_at)
+                self.journal.require(not apart, f"{self.by.handle} is shown {post}, though there is a block")
             walked += posts
             before = page.next
             if before is None:
@@ -175,7 +217,7 @@ class Member(Client):
         ids = [int(post.id) for post in walked]
         where = f"the timeline of {self.by.handle}"
         self.journal.require(len(set(ids)) == len(ids), f"{where} shows a post twice: {ids}")
-        shown = {int(post.id) for post in walked if post.author and int(post.author.id) == self.by.id}
+        shown = {int(post.id) for post in walked if post.by == self.by.id}
         self.journal.require(shown == own, f"{where} shows of their own posts {shown}, not {own}")
         return ids
 
@@ -183,15 +225,13 @@ class Member(Client):
         page: PostPage = await self.read(lambda node: node.timeline(self.by.id, before=before, limit=PAGE))
         return page
 
-    def _look_at(self, post: PostShown, asked_at: float, where: str) -> None:
-        """Nobody sees one they blocked, nor what was never committed."""
-        journal, id = self._society.journal, int(post.id)
-        where = f"the {where} of {self.by.handle} shows {post}"
-        self.journal.require((post.state, post.title) in journal.shown[id], f"{where}, which it never was")
+    def _look_at(self, post: PostShown, where: str) -> None:
+        """Nothing is shown that was never committed."""
+        id, where = int(post.id), f"the {where} of {self.by.handle} shows {post}"
+        self.journal.require(
+            (post.state, post.title) in self._society.journal.shown[id], f"{where}, which it never was"
+        )
         self.journal.require(post.version <= self.journal.posts[id].version, f"{where}, which is not committed")
-        author = int(post.author.id) if post.author else 0
-        apart = journal.apart.throughout(pair(self.by.id, author), asked_at)
-        self.journal.require(not apart, f"{where}, though there is a block")
 
     # -- in the end
 

@@ -11,9 +11,9 @@ from typing import Any
 from msgspec import Struct
 
 from store.base import Batch
-from store.rows import BlockRow, FollowRow, MuteRow, PostRow, UserStateRow
+from store.rows import BlockRow, FollowRow, MuteRow, NotificationRow, PostRow, UserStateRow
 from store.timelines import PLACE_MAX, Page, Timelines
-from tests.simulation.oracles import Journal, JournalledStore
+from tests.simulation.oracles import Journal, JournalledStore, StreamJournal
 
 
 class Spans:
@@ -58,9 +58,14 @@ class SocialJournal:
         """Post → (state, title) that it ever had."""
         self.store = store
         self.now = journal.now
+        self.journal = journal
+        self.versions = dict.fromkeys(readers, 1)
+        """Of each person's actor."""
+        self.notifications: dict[int, StreamJournal] = defaultdict(StreamJournal)
         self._readers = readers
 
     def committed(self, batch: Batch, passed: set[int]) -> None:
+        self._told(batch, passed)
         for row_type in (FollowRow, BlockRow, MuteRow):
             for slot, identity in batch.writes.get(row_type, {}):
                 if slot in passed:
@@ -68,6 +73,18 @@ class SocialJournal:
         for (slot, _), row in batch.writes.get(PostRow, {}).items():
             if slot in passed and isinstance(row, PostRow):
                 self._saved(row)
+
+    def _told(self, batch: Batch, passed: set[int]) -> None:
+        for (slot, _), state in batch.writes.get(UserStateRow, {}).items():
+            if slot in passed and isinstance(state, UserStateRow):
+                stream = self.notifications[state.user_id]
+                self.journal.require(state.head >= stream.head, f"{state}: the head was {stream.head}")
+                self.versions[state.user_id], stream.head = state.version, state.head
+        for (slot, _), row in batch.writes.get(NotificationRow, {}).items():
+            if slot in passed and isinstance(row, NotificationRow):
+                self.notifications[row.user_id].moved(row.id, row.changed_offset)
+                blocked = [id for id in row.sample if (row.user_id, id) in self.store.table(BlockRow)]
+                self.journal.require(not blocked, f"{row} names {blocked}, blocked by whom it is for")
 
     def _tied(self, one: int, other: int) -> None:
         blocks = self.store.table(BlockRow)
