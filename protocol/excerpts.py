@@ -1,4 +1,4 @@
-"""The beginning of a text, for those who show a link to it."""
+"""A few words of a text, for those who show a link to it."""
 
 import re
 from html.parser import HTMLParser
@@ -9,6 +9,17 @@ SEPARATOR = "·"
 _ENDED = re.compile(r"""[.!?…:;,]["'”’)\]]*$""")
 HTML_READ_PER_CHAR = 16
 """So many characters of HTML are read for one of the excerpt: enough for text, and a bound for what is all tags."""
+_LINK = re.compile(r"!?\[([^\[\]]*)\]\([^()\s]*\)")
+_BLOCK_SIGN = re.compile(r"^[ \t]*(?:#{1,6}|>+|[-+*]|[0-9]{1,9}[.)])[ \t]+", re.MULTILINE)
+_EMPHASIS = re.compile(r"(?<=\S)[*`~]+|[*`~]+(?=\S)|(?<!\w)_+(?=\S)|(?<=\S)_+(?!\w)")
+
+
+def without_signs(markdown: str) -> str:
+    """A piece of ``markdown`` as one would read it aloud: emphasis, headings, lists and links without their signs.
+
+    By their look alone: a piece may begin and end anywhere, and what cannot be told from text stays.
+    """
+    return _EMPHASIS.sub("", _BLOCK_SIGN.sub("", _LINK.sub(r"\1", markdown)))
 
 
 def excerpt(html: str, chars_max: int) -> str:

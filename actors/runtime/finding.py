@@ -7,6 +7,7 @@ from msgspec import Raw
 
 from actors.encoding import author_view
 from actors.runtime.directory import available
+from protocol.excerpts import without_signs
 from protocol.finding import ListedPosts, Mark, Order, SearchHit, SearchPage, SearchQuestion
 from protocol.times import rfc3339_ms
 from protocol.views import Author
@@ -84,6 +85,6 @@ def _hit(hit: Hit) -> SearchHit:
         slug=hit.slug,
         page_url=hit.page_url,
         author=author,
-        excerpt=escape(hit.excerpt).replace(MARK_BEGIN, "<mark>").replace(MARK_END, "</mark>"),
+        excerpt=escape(without_signs(hit.excerpt)).replace(MARK_BEGIN, "<mark>").replace(MARK_END, "</mark>"),
         created_at=rfc3339_ms(hit.created_ms),
     )
