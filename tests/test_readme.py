@@ -28,6 +28,8 @@ async def test_the_commands_of_the_readme_work_as_they_stand(database_dir: Path)
     assert bash.returncode == 0, said.decode()
     assert b'"body":"Nice."' in said
     assert b'"like":1' in said
+    assert b'"following":true' in said
+    assert b'"title":"Hello"' in said
 
 
 @pytest.mark.parametrize("part", [ServerSettings, GatewaySettings, Policy])
