@@ -114,6 +114,17 @@ class Reader:
             token,
         )
 
+    async def by_http(self, client: httpx.AsyncClient) -> "Author":
+        """Who is signed in, writing by HTTP."""
+        token = await self.page.evaluate("JSON.parse(localStorage.getItem('plaudit.session')).access_token")
+        return Author(client, token)
+
+    async def tab(self) -> "Reader":
+        """Another tab of the same browser, at the same address."""
+        other = Reader(self.context, await self.context.new_page(), self.url)
+        await other.page.goto(self.page.url)
+        return other
+
     # -- the page
 
     async def ground(self) -> str:
@@ -138,6 +149,21 @@ class Reader:
         """Take a choice of the menu on the page of a member."""
         await self.page.get_by_role("button", name=f"More about {name}").click()
         await self.page.locator(".menu").get_by_role("button", name=choice, exact=True).click()
+
+    # -- the bell
+
+    @property
+    def bell(self) -> Locator:
+        return self.page.locator(".bell")
+
+    async def see_unread(self, n: int) -> None:
+        await self.see(
+            self.page.get_by_role("button", name=f"Notifications, {n} unread" if n else "Notifications", exact=True)
+        )
+
+    def notice_of(self, kind: str) -> Locator:
+        """The groups of a kind, in the bell's panel or on their page."""
+        return self.page.locator(f'.notices:visible [data-kind="{kind}"]')
 
     # -- the lists of posts
 

@@ -1,8 +1,10 @@
 /** Signing in and up, and one's own account. */
 
 import { newOperation } from "./api.js";
+import { peopleApart } from "./apart.js";
 import { h, showProblem } from "./dom.js";
 import { NAME_CHARS_MAX } from "./identity.js";
+import { personHref } from "./people.js";
 
 /** The page on which one signs in or up; it leads back to `next`. */
 export function showSignIn(context, main) {
@@ -120,12 +122,19 @@ export async function showAccount(context, main) {
       { class: "narrow" },
       h("h1", null, account.name),
       h("p", { class: "hint" }, account.role === "guest" ? "A guest of this browser." : `@${account.handle}${account.email ? ` · ${account.email}` : ""}`),
+      h("p", { class: "choices" }, ...ownPages(account)),
       profile,
       saved,
       await ownDrafts(context, account),
+      account.role === "guest" ? null : await peopleApart(context),
       waysOut(context, account),
     ),
   );
+}
+
+function ownPages(account) {
+  const href = personHref(account);
+  return [href && h("a", { href }, "Your page"), h("a", { href: "/bookmarks" }, "Bookmarks"), h("a", { href: "/notifications" }, "Notifications")].filter(Boolean);
 }
 
 async function ownDrafts({ api, session }, account) {

@@ -15,7 +15,7 @@ export async function showHome(context, main) {
   const order = offered.find((one) => one === query.get("order")) ?? offered[0];
   main.replaceChildren(
     h("h1", { class: tag ? "" : "hidden-visually" }, tag ? `Posts on ${tag}` : "Posts"),
-    tabs(offered, order, tag),
+    tabs(context, offered, order, tag),
     order === "following" ? await following(context) : await listed(context, order, tag),
   );
   document.title = tag ? `#${tag} · ${context.site.title}` : context.site.title;
@@ -24,13 +24,14 @@ export async function showHome(context, main) {
   context.session.addEventListener("change", () => context.session.account?.id === account || location.reload());
 }
 
-function tabs(offered, current, tag) {
+function tabs({ session }, offered, current, tag) {
   const href = (order) => {
     const query = new URLSearchParams({ ...(order !== offered[0] && { order }), ...(tag && { tag }) });
     return query.size ? `/?${query}` : "/";
   };
   const links = offered.map((order) => h("a", { href: href(order), "aria-current": order === current && "page" }, ORDERS[order]));
-  return h("nav", { class: "tabs", "aria-label": "Which posts" }, links);
+  const kept = session.account && !tag && h("a", { href: "/bookmarks" }, "Bookmarks");
+  return h("nav", { class: "tabs", "aria-label": "Which posts" }, links, kept);
 }
 
 async function following(context) {

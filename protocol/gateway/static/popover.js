@@ -2,7 +2,7 @@
 
 const GAP_PX = 6;
 
-/** Have `button` open and close `panel`, which keeps within the page on the side of the button's end. */
+/** Have `button` open and close `panel`, which keeps to the side of the page on which the button is. */
 export function popover(button, panel) {
   panel.popover = "auto";
   button.popoverTargetElement = panel;
@@ -12,8 +12,10 @@ export function popover(button, panel) {
 }
 
 function place(panel, button) {
-  const { bottom, right } = button.getBoundingClientRect();
+  const { bottom, left, right } = button.getBoundingClientRect();
   const page_px = document.documentElement.clientWidth;
+  const atStart = left + right < page_px;
   panel.style.setProperty("--top", `${bottom + window.scrollY + GAP_PX}px`);
-  panel.style.setProperty("--end", `${Math.max(GAP_PX, page_px - right)}px`);
+  panel.style.setProperty("--start", atStart ? `${left}px` : "auto");
+  panel.style.setProperty("--end", atStart ? "auto" : `${page_px - right}px`);
 }

@@ -1,5 +1,6 @@
 /** The page of one post: the text, what people make of it, and the conversation below. */
 
+import { bookmarkButton } from "./bookmark.js";
 import { h, serverHtml } from "./dom.js";
 import { nameOf } from "./people.js";
 import { Talk } from "./talk.js";
@@ -14,7 +15,9 @@ export async function showPost(context, main, slug) {
   main.replaceChildren(h("div", { class: "post-page" }, article.element, talk.conversation));
   document.title = `${post.title} · ${context.site.title}`;
   await talk.start();
-  if (location.hash.startsWith("#c-")) await talk.visit(location.hash.slice(3));
+  const visit = () => location.hash.startsWith("#c-") && talk.visit(location.hash.slice(3));
+  window.addEventListener("hashchange", visit);
+  if (location.hash.startsWith("#c-")) await visit();
   else if (location.hash === "#comments") document.getElementById("comments-title").scrollIntoView();
 }
 
@@ -38,6 +41,7 @@ class Article {
   #title = h("h1");
   #byline = h("p", { class: "byline" });
   #body = h("div", { class: "prose" });
+  #bookmark = null;
   #tags = h("ul", { class: "tags", "aria-label": "Tags" });
 
   constructor(context, post) {
@@ -49,6 +53,8 @@ class Article {
   show(post) {
     const { title, html, tags, state } = post;
     this.#title.textContent = title;
+    // A stream tells everybody the same, and not what is one's own.
+    if ("bookmarked" in post) this.#bookmark = bookmarkButton(this.#context, post);
     this.#byline.replaceChildren(...this.#bylineParts(post));
     if (state === "deleted") this.#body.replaceChildren(h("p", { class: "gone" }, "This post was deleted."));
     else serverHtml(this.#body, html);
@@ -65,6 +71,7 @@ class Article {
       state === "scheduled" && h("span", { class: "badge" }, publish_at ? `Appears ${moment(publish_at)}` : "Scheduled"),
       edited_at && published_at && h("span", null, "edited"),
       (session.owns(author) || session.moderates) && h("a", { href: `/write?post=${id}` }, "Edit"),
+      this.#bookmark,
     ];
     return parts.filter(Boolean);
   }

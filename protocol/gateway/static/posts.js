@@ -8,6 +8,7 @@ const PAGE = 20;
 
 /** `element` holds the list and what leads on; `onChange()` hears when it was empty, or is so no more. */
 export class Posts {
+  #context;
   #summaries = new Map();
   #list = h("ol", { class: "posts" });
   #pages;
@@ -16,6 +17,7 @@ export class Posts {
   #anew = false;
 
   constructor(context, { onChange = () => {} } = {}) {
+    this.#context = context;
     this.#onChange = onChange;
     this.#pages = new Pages(context.api, (answer) => this.#put(answer));
     this.element = h("div", null, this.#list, this.#pages.element);
@@ -54,7 +56,7 @@ export class Posts {
 
   /** Put a post that no page has brought where it belongs, by the time of its publication. Answers its element. */
   insert(post) {
-    const summary = new Summary(post);
+    const summary = new Summary(this.#context, post);
     const below = this.#sorted().find((other) => newestFirst(post, other.post) < 0);
     this.#summaries.set(post.id, summary);
     this.#list.insertBefore(summary.element, below?.element ?? null);
@@ -83,7 +85,7 @@ export class Posts {
     this.#answer = answer;
     for (const post of answer.posts ?? answer) {
       if (this.has(post.id)) continue;
-      const summary = new Summary(post);
+      const summary = new Summary(this.#context, post);
       this.#summaries.set(post.id, summary);
       this.#list.append(summary.element);
     }

@@ -1,5 +1,6 @@
 /** A post as it stands in a list: who wrote it, how it begins, what people made of it. */
 
+import { bookmarkButton } from "./bookmark.js";
 import { h, textOf } from "./dom.js";
 import { nameOf } from "./people.js";
 import { postHref } from "./post.js";
@@ -8,9 +9,12 @@ import { count, time } from "./words.js";
 const EXCERPT_CHARS = 220;
 
 export class Summary {
+  #bookmark;
   element = h("li", { class: "summary" });
 
-  constructor(post) {
+  constructor(context, post) {
+    // What has just come live says nothing of it: nobody has bookmarked it yet.
+    this.#bookmark = bookmarkButton(context, { bookmarked: false, ...post });
     this.#show(post);
   }
 
@@ -23,7 +27,14 @@ export class Summary {
     this.post = post;
     const excerpt = beginning(textOf(post.html));
     this.element.replaceChildren(
-      h("article", null, byline(post), h("h2", null, h("a", { href: postHref(post) }, post.title)), excerpt && h("p", { class: "excerpt" }, excerpt), figures(post)),
+      h(
+        "article",
+        null,
+        byline(post),
+        h("h2", null, h("a", { href: postHref(post) }, post.title)),
+        excerpt && h("p", { class: "excerpt" }, excerpt),
+        h("div", { class: "below" }, figures(post), this.#bookmark),
+      ),
     );
   }
 }

@@ -5,6 +5,8 @@ const relative = new Intl.RelativeTimeFormat(undefined, { numeric: "auto" });
 const absolute = new Intl.DateTimeFormat(undefined, { dateStyle: "long", timeStyle: "short" });
 const date = new Intl.DateTimeFormat(undefined, { dateStyle: "long" });
 
+const NAMED_MAX = 3;
+
 /** `count(1, "comment")` is "1 comment", `count(2, "reply", "replies")` is "2 replies". */
 export function count(n, one, many = `${one}s`) {
   return `${number.format(n)} ${n === 1 ? one : many}`;
@@ -14,11 +16,16 @@ export function figure(n) {
   return number.format(n);
 }
 
-/** "Ada", "Ada and Ben", "Ada, Ben and 3 others". */
-export function people(names) {
-  if (names.length <= 2) return names.join(" and ");
-  if (names.length === 3) return `${names[0]}, ${names[1]} and ${names[2]}`;
-  return `${names[0]}, ${names[1]} and ${names.length - 2} others`;
+/** "Ada", "Ada and Ben", "Ada, Ben and Cyd", "Ada, Ben and 41 others": of `total` people some by name. */
+export function people(names, total = names.length) {
+  if (names.length === 0) return total === 1 ? "someone" : count(total, "person", "people");
+  if (total <= Math.min(names.length, NAMED_MAX)) return joined(names.slice(0, total));
+  const named = names.slice(0, NAMED_MAX - 1);
+  return joined([...named, count(total - named.length, "other")]);
+}
+
+function joined(words) {
+  return words.length < 2 ? words.join("") : `${words.slice(0, -1).join(", ")} and ${words.at(-1)}`;
 }
 
 const UNITS = [
