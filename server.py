@@ -77,6 +77,7 @@ from store.embedded import CONNECTIONS_MAX, EmbeddedError, EmbeddedPostgres, run
 from store.embedded_redis import EmbeddedRedis, EmbeddedRedisError
 from store.postgres import PostgresStore, migrate, open_postgres
 from store.redis import RedisBus
+from store.redis_exchange import open_exchange
 from store.rows import AlarmRow
 
 HANDLERS_TIMEOUT_S: Final = 1.0
@@ -169,12 +170,22 @@ async def open_node(
     """
     env = Env(clock=time.time, monotonic=_seconds_with_sleep, rng=random.Random())
     metrics = Metrics(registry)
-    bus = None
-    if redis_url is not None:
-        cluster = (await store.meta()).epoch
-        bus = RedisBus(redis_url, BusFigures(metrics), cluster=cluster, may_be_away=replaces)
-    async with Node.running(store, env, settings.policy, metrics, node=label, bus=bus, replaces=replaces) as node:
-        yield node
+    site_url = settings.gateway.public_url or ""
+    async with AsyncExitStack() as stack:
+        bus, exchange = None, None
+        if redis_url is not None:
+            cluster = (await store.meta()).epoch
+            bus = RedisBus(redis_url, BusFigures(metrics), cluster=cluster, may_be_away=replaces)
+            exchange = await stack.enter_async_context(open_exchange(redis_url))
+        running = Node.running(
+            *(store, env, settings.policy, metrics),
+            node=label,
+            bus=bus,
+            exchange=exchange,
+            site_url=site_url,
+            replaces=replaces,
+        )
+        yield await stack.enter_async_context(running)
 
 
 def _seconds_with_sleep() -> float:

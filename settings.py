@@ -55,7 +55,7 @@ HELP: Final = MappingProxyType(
         "port": "port to listen on; 0 is any that is free",
         "data_dir": "directory of the embedded Postgres",
         "database_url": "use this Postgres (15 or newer) instead of the embedded one: postgresql://…",
-        "redis_url": "use this Redis (6.2 or newer) between workers, on one machine or several: redis://…",
+        "redis_url": "use this Redis (6.2 or newer) between workers and machines, and with other systems: redis://…",
         "workers": "number of processes that serve",
         "title": "name of the blog that the server shows",
         "log_level": "debug, info, warning or error",

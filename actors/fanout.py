@@ -1,12 +1,16 @@
-"""Decisions about a post on its way into timelines: its place among what is published, and the job that pushes it."""
+"""Decisions about a post on its way to people: its place among what is published, and the job that pushes it to them.
+
+And to other systems, where there are any to hear of it.
+"""
 
 from msgspec import Struct
 from msgspec.structs import replace
 
 from actors.actor import Decision, Event, FanoutEnded, FanoutSaved, Message
 from actors.jobs import AGAIN_MS, ChunkPushed, PushChunk
-from actors.keys import ID_LOW_BITS, user_key
+from actors.keys import ID_LOW_BITS, OUTSIDE, user_key
 from actors.poststate import PostState
+from protocol.exchange import PostAnnounced
 from protocol.timelines import PostPublished, PostWithdrawn
 from protocol.views import Ack
 from store.rows import FanoutRow, PostRow
@@ -27,14 +31,17 @@ def place_of(post_id: int, published_ms: int, *, at_once: bool) -> int:
     return post_id if at_once else published_ms << ID_LOW_BITS | post_id & ((1 << ID_LOW_BITS) - 1)
 
 
-def published(row: PostRow, now_ms: int) -> Consequences:
-    if row.author_id is None or row.page_url is not None:
+def published(state: PostState, row: PostRow, now_ms: int) -> Consequences:
+    if row.page_url is not None:
         return Consequences()
+    announcements = (Message(OUTSIDE, PostAnnounced(post=row.id)),) if state.announces else ()
+    if row.author_id is None:
+        return Consequences(messages=announcements)
     job = FanoutRow(post_id=row.id, author_id=row.author_id, published_id=row.published_id)
     return Consequences(
         events=(FanoutSaved(job),),
         alarms={FANOUT_ALARM: now_ms},
-        messages=(Message(user_key(row.author_id), PostPublished()),),
+        messages=(Message(user_key(row.author_id), PostPublished()), *announcements),
     )
 
 

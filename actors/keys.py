@@ -10,6 +10,10 @@ SLOTS = 256
 """Fixed for ever: a database remembers the number and refuses another."""
 
 
+OUTSIDE = "outside"
+"""Receives the messages that are for other systems; no actor."""
+
+
 def slot_of(key: str) -> int:
     """The slot of ``key``, the same on every machine and in every process (never ``hash()``)."""
     return int.from_bytes(blake2b(key.encode(), digest_size=8).digest(), "big") % SLOTS

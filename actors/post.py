@@ -186,7 +186,7 @@ class PostActor(PostState):
             events=(PostSaved(row, author),),
             alarms={PUBLISH_ALARM: due_ms} if scheduled else {},
         )
-        return _with(saved, fanout.published(row, now_ms)) if published else saved
+        return _with(saved, fanout.published(self, row, now_ms)) if published else saved
 
     def _edit_post(self, command: EditPost, by: Person, now_ms: int) -> Decision:
         post = self.own_post(by)
@@ -226,7 +226,7 @@ class PostActor(PostState):
             changed_offset=self.head + 1,
         )
         saved = Decision(answer=self._ack_post, events=(PostSaved(row, self.author),), alarms={PUBLISH_ALARM: None})
-        return _with(saved, fanout.published(row, now_ms))
+        return _with(saved, fanout.published(self, row, now_ms))
 
     def _delete_post(self, by: Person, now_ms: int) -> Decision:
         if self.post is not None and self.post.state == "deleted" and self.owns(by):

@@ -58,8 +58,10 @@ class PostSnapshot(Struct, frozen=True):
 class PostState:
     """The state of one post; of one that was never made, ``post`` is None."""
 
-    def __init__(self, post_id: int, *, policy: Policy, encoder: Encoder, epoch: str) -> None:
+    def __init__(self, post_id: int, *, policy: Policy, encoder: Encoder, epoch: str, announces: bool = False) -> None:
         self.post_id = post_id
+        self.announces = announces
+        """Whether other systems are to be told of its publication."""
         self.epoch = epoch
         self.version = 0
         self.head = 0
@@ -93,9 +95,18 @@ class PostState:
     # -- activation
 
     @classmethod
-    def load(cls, post_id: int, loaded: LoadedPost, *, policy: Policy, encoder: Encoder, epoch: str) -> Self:
+    def load(
+        cls,
+        post_id: int,
+        loaded: LoadedPost,
+        *,
+        policy: Policy,
+        encoder: Encoder,
+        epoch: str,
+        announces: bool = False,
+    ) -> Self:
         """From the snapshot, and the rows that are newer."""
-        actor = cls(post_id, policy=policy, encoder=encoder, epoch=epoch)
+        actor = cls(post_id, policy=policy, encoder=encoder, epoch=epoch, announces=announces)
         actor.post, actor.author, actor.fanout = loaded.post, loaded.author, loaded.fanout
         if loaded.snapshot is not None:
             actor._load_snapshot(msgspec.msgpack.decode(loaded.snapshot.data, type=PostSnapshot))

@@ -188,13 +188,13 @@ def decode_json(kind: type[S], data: bytes | msgspec.Raw) -> S:
     try:
         return msgspec.json.decode(data, type=kind)
     except msgspec.ValidationError as error:
-        raise Refused("invalid", _located(str(error))) from None
+        raise Refused("invalid", located(str(error))) from None
     except (ValueError, RecursionError):
         # Malformed JSON, invalid UTF-8, a lone surrogate, or nesting without end.
         raise Refused("bad_request", "not well-formed JSON in UTF-8") from None
 
 
-def _located(message: str) -> str:
+def located(message: str) -> str:
     """msgspec's message with the path in front: ``body: expected `str`, got `int```."""
     what, separator, path = message.rpartition(" - at `$")
     if not separator:

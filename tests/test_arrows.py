@@ -37,7 +37,7 @@ PARTS = (
     Part(("store",), ours=("store",)),
     Part(
         ("actors.runtime",),
-        ours=("actors", "protocol", "store.bus", *ASKED),
+        ours=("actors", "protocol", "store.bus", "store.exchange", *ASKED),
     ),
     Part(
         ("actors",),

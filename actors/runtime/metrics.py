@@ -59,6 +59,9 @@ class Metrics:
         )
         self.alarms = Counter("plaudit_alarms_total", "Alarms rung.", registry=registry)
         self.messages = Counter("plaudit_messages_total", "Durable messages delivered.", registry=registry)
+        self.announced = Counter(
+            "plaudit_announced_total", "Publications that other systems were told of.", registry=registry
+        )
         self._add_cluster(registry)
 
     def _add_cluster(self, registry: CollectorRegistry) -> None:

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from actors.actor import SYSTEM
 from actors.encoding import Encoder
-from actors.keys import reader_of, slot_of, user_key
+from actors.keys import OUTSIDE, reader_of, slot_of, user_key
 from actors.policy import Policy
 from actors.poststate import APPLAUSE
 from actors.runtime.activation import Delivery, Envelope, Reply
@@ -26,6 +26,7 @@ from actors.runtime.hub import Hub
 from actors.runtime.messages import AuthorChanged, Claimed, Leaving, Look, Released
 from actors.runtime.metrics import Metrics
 from actors.runtime.outbox import Outbox, encode_message
+from actors.runtime.outside import Outside
 from actors.runtime.ownership import Ownership
 from actors.runtime.past import Past
 from actors.runtime.peers import Peers
@@ -46,6 +47,7 @@ from protocol.errors import DomainError, Refused, Unavailable
 from protocol.timelines import NoteReads
 from store.base import Store, StoreUnavailable
 from store.bus import Bus
+from store.exchange import Exchange
 from store.rows import Author
 
 log = logging.getLogger("plaudit.node")
@@ -62,7 +64,17 @@ class Node:
     """One a worker process; it is the gateway's ``Backend``. Make it with ``running``."""
 
     def __init__(
-        self, store: Store, env: Env, policy: Policy, metrics: Metrics, *, node: str, epoch: str, bus: Bus | None
+        self,
+        store: Store,
+        env: Env,
+        policy: Policy,
+        metrics: Metrics,
+        *,
+        node: str,
+        epoch: str,
+        bus: Bus | None,
+        exchange: Exchange | None,
+        site_url: str,
     ) -> None:
         self._store = store
         self._env = env
@@ -122,7 +134,13 @@ class Node:
             tell_author=self._tell_author,
             saved=self._feeds.saved,
             report=self._tell_actor,
+            announces=exchange is not None,
         )
+        self._outside = None
+        if exchange is not None:
+            self._outside = Outside(
+                exchange, store, encoder, metrics, epoch=self._stream_epoch, site_url=site_url.rstrip("/")
+            )
         self._relays = Relays(
             env,
             metrics,
@@ -190,6 +208,7 @@ class Node:
         self.bookmarked = finding.bookmarked
         self.search = finding.search
         self.posts = directory.posts
+        self.submissions = self._outside
         self.notifications = Told(store.notifications, epoch=self._stream_epoch).page
 
     # -- life
@@ -205,9 +224,13 @@ class Node:
         *,
         node: str,
         bus: Bus | None = None,
+        exchange: Exchange | None = None,
+        site_url: str = "",
         replaces: bool = False,
     ) -> AsyncIterator["Node"]:
         """A node that owns its share of the slots; without a ``bus`` every slot.
+
+        With an ``exchange`` other systems are told of what is published at the site at ``site_url``.
 
         Every worker that lives must be heard over the bus, except by one that ``replaces`` another: that began with all
         of them, and whoever is not heard now is cut off.
@@ -220,7 +243,9 @@ class Node:
         """
         meta = await store.meta()
         await store.warm()
-        self = cls(store, env, policy, metrics, node=node, epoch=meta.epoch, bus=bus)
+        self = cls(
+            *(store, env, policy, metrics), node=node, epoch=meta.epoch, bus=bus, exchange=exchange, site_url=site_url
+        )
         async with self._peers.joined(self._ownership.process):
             if not replaces:
                 await self._hearing.met(store)
@@ -251,6 +276,8 @@ class Node:
         self._closing = True
         self._outbox.forget(self._ownership.slots)
         await self._alarms.stop()
+        if self._outside is not None:
+            await self._outside.stop()
         await self._relays.stop()
         await self._feeds.stop()
         await self._hearing.stop()
@@ -355,6 +382,11 @@ class Node:
             self._submit_here(key, command, SYSTEM, None, _ignore)
 
     def _deliver(self, receiver: str, delivery: Delivery, reply: Reply) -> None:
+        if receiver == OUTSIDE:
+            # Where there is no way to other systems, it waits in the store for somebody who has one.
+            if self._outside is not None:
+                self._outside.deliver(delivery, reply)
+            return
         self.submit(receiver, delivery, SYSTEM, None, reply)
 
     def _tell_author(self, id: int, author: Author | None) -> None:

@@ -11,6 +11,7 @@ import msgspec
 from actors.runtime.activation import Delivery, Reply
 from protocol.commands import Command, EraseComments
 from protocol.errors import Overloaded, Unavailable
+from protocol.exchange import PostAnnounced
 from protocol.graph import DropFollow, FollowerGained, FollowerLost
 from protocol.notifications import ForgetPerson, Notify, TakeBack
 from protocol.timelines import PostPublished, PostWithdrawn
@@ -22,10 +23,10 @@ SENDABLE: dict[str, type[Command]] = {
     kind.method: kind
     for kind in (
         *(EraseComments, FollowerGained, FollowerLost, DropFollow, PostPublished, PostWithdrawn),
-        *(Notify, TakeBack, ForgetPerson),
+        *(Notify, TakeBack, ForgetPerson, PostAnnounced),
     )
 }
-"""The commands that one actor may send another, by method."""
+"""The commands that one actor may send another, or other systems, by method."""
 RETRY_S = 1.0
 FRAME_MAX = 100
 """Messages in one delivery."""

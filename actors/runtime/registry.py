@@ -75,6 +75,7 @@ class Registry:
         tell_author: Callable[[int, Author | None], None],
         saved: Callable[[str, Event], None],
         report: Callable[[str, Command], None],
+        announces: bool,
     ) -> None:
         self._store = store
         self._env = env
@@ -90,6 +91,7 @@ class Registry:
         self._tell_author = tell_author
         self._saved = saved
         self._report = report
+        self._announces = announces
         self._reading = Reading(store, env.clock)
         self._jobs = Jobs(store.timelines, store.finding)
         self._backlog = Backlog()
@@ -365,7 +367,12 @@ class Registry:
     async def _load_post(self, post_id: int) -> tuple[Actor, Loaded]:
         loaded = await self._store.load_post(post_id)
         actor = PostActor.load(
-            post_id, loaded, policy=self._policy, encoder=self._encoder, epoch=self._stream_epoch(post_key(post_id))
+            post_id,
+            loaded,
+            policy=self._policy,
+            encoder=self._encoder,
+            epoch=self._stream_epoch(post_key(post_id)),
+            announces=self._announces,
         )
         return actor, loaded
 

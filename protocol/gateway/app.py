@@ -17,6 +17,7 @@ from protocol.gateway.finding import Finding
 from protocol.gateway.graph import Graph
 from protocol.gateway.hosts import HostUsers, Keys, PublishedKeys, SharedSecret, jwks_fetcher
 from protocol.gateway.http import Handler, Server, answer
+from protocol.gateway.intake import Intake
 from protocol.gateway.limits import Limits
 from protocol.gateway.metrics import HttpMetrics
 from protocol.gateway.middleware import Edge
@@ -121,6 +122,8 @@ def make_app(
     Embedding(site, origins).add_to(app)
 
     _add_life(app, revoked, sockets, passwords)
+    if backend.submissions is not None:
+        _add_intake(app, Intake(backend, backend.submissions, registry))
     return app
 
 
@@ -175,6 +178,16 @@ def _add_life(app: web.Application, revoked: Revoked, sockets: Sockets, password
 
     app.cleanup_ctx.append(life)
     app.on_shutdown.append(shut_down)
+
+
+def _add_intake(app: web.Application, intake: Intake) -> None:
+    async def life(_: web.Application) -> AsyncIterator[None]:
+        running = asyncio.create_task(intake.run(), name="intake")
+        yield
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+
+    app.cleanup_ctx.append(life)
 
 
 def _add_probes(app: web.Application, backend: Backend, sockets: Sockets, scrape: Scrape) -> None:

@@ -8,6 +8,7 @@ from protocol.commands import Command, Person
 from protocol.cursor import Cursor
 from protocol.delivery import Attached, Changed, Presence, Sink
 from protocol.errors import DomainError
+from protocol.exchange import Submission, Verdict
 from protocol.finding import ListedPosts, Mark, Order, SearchPage, SearchQuestion
 from protocol.graph import PeopleList, PeoplePage, Place, SuggestedPerson
 from protocol.notifications import NotificationsListed
@@ -16,6 +17,25 @@ from protocol.views import Author, PostView
 
 Answer = Any
 """What a command answers: a ``View`` or ``Struct`` as its docstring says."""
+
+
+class Submissions(Protocol):
+    """Posts that other systems hand in. Every method raises ``Unavailable`` while the way to them is cut."""
+
+    async def take(self, limit: int) -> Sequence[Submission]:
+        """At most ``limit`` to be finished, after waiting some seconds for the first; there may be none.
+
+        What is taken and not finished comes again some seconds later, here or on another worker.
+        """
+        ...
+
+    async def finish(self, accepted: Sequence[str], rejected: Sequence[Verdict]) -> None:
+        """None of these comes again; those that are rejected are kept for people to see why."""
+        ...
+
+    async def backlog(self) -> tuple[int, int]:
+        """(those that are not finished, those of them that were taken)"""
+        ...
 
 
 class Backend(Protocol):
@@ -158,6 +178,11 @@ class Backend(Protocol):
 
     async def ended_accounts(self, since_ms: int) -> list[tuple[int, int]]:
         """(account, time) of the accounts that were deleted since, earliest first."""
+        ...
+
+    @property
+    def submissions(self) -> Submissions | None:
+        """What other systems hand in to be published; None where they have no way to."""
         ...
 
     # -- for the operator

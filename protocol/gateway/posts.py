@@ -25,10 +25,10 @@ from protocol.finding import Order
 from protocol.gateway.backend import Backend
 from protocol.gateway.finding import posts as list_of_posts
 from protocol.gateway.http import Call, Handler, answer, next_link, no_content, tagged
-from protocol.gateway.names import claim, claim_first
+from protocol.gateway.names import claim
 from protocol.gateway.origins import Origins, host_of
+from protocol.gateway.writing import Writing
 from protocol.pagekeys import Page, page_of
-from protocol.slugs import slug_candidates
 from protocol.times import unix_ms
 from protocol.views import Counters, PostView
 
@@ -37,6 +37,7 @@ class Posts:
     def __init__(self, backend: Backend, origins: Origins) -> None:
         self._backend = backend
         self._origins = origins
+        self._writing = Writing(backend)
 
     def handlers(self) -> Mapping[str, Handler]:
         return {
@@ -94,7 +95,7 @@ class Posts:
         post_id = await self._backend.resolve("slug", call.path("slug", text.plain, "post_not_found"))
         if post_id is None:
             raise Refused("post_not_found")
-        return await self._shown(call, await self._read(post_id, call.by))
+        return await self._shown(call, await self._writing.read(post_id, call.by))
 
     async def counts(self, call: Call) -> web.Response:
         query: requests.CountsQuery = call.body
@@ -124,23 +125,8 @@ class Posts:
 
     async def create(self, call: Call) -> web.Response:
         body: requests.NewPost = call.body
-        post_id = await self._post_id(call)
-        slug = await self._slug(body, post_id)
-        command = CreatePost(
-            post=str(post_id),
-            title=body.title,
-            body=body.body,
-            slug=slug,
-            tags=body.tags,
-            state=body.state,
-            publish_at=None if body.publish_at is None else unix_ms(body.publish_at),
-        )
-        try:
-            await self._backend.ask(f"post:{post_id}", command, call.by, call.op)
-        except Refused:
-            await self._release_unused(slug, post_id, call.by)
-            raise
-        view = await self._read(post_id, call.by)
+        post_id = await self._writing.create(self._backend.new_id(), body, call.by, call.op)
+        view = await self._writing.read(post_id, call.by)
         return await self._shown(call, view, status=201, headers={hdrs.LOCATION: f"/v1/posts/{post_id}"})
 
     async def edit(self, call: Call) -> web.Response:
@@ -161,19 +147,19 @@ class Posts:
             await call.ask_post(command)
         except Refused:
             if body.slug is not None:
-                await self._release_unused(body.slug, post_id, call.by)
+                await self._writing.release_unused(body.slug, post_id, call.by)
             raise
         if before.slug is not None:
-            await self._release_unused(before.slug, post_id, call.by)
-        return await self._shown(call, await self._read(post_id, call.by))
+            await self._writing.release_unused(before.slug, post_id, call.by)
+        return await self._shown(call, await self._writing.read(post_id, call.by))
 
     async def publish(self, call: Call) -> web.Response:
         body: requests.Publication = call.body
         await call.ask_post(PublishPost(post=call.post, at=None if body.at is None else unix_ms(body.at)))
-        return await self._shown(call, await self._read(int(call.post), call.by))
+        return await self._shown(call, await self._writing.read(int(call.post), call.by))
 
     async def delete(self, call: Call) -> web.Response:
-        slug = await self._slug_of(int(call.post), call.by)
+        slug = await self._writing.slug_of(int(call.post), call.by)
         await call.ask_post(DeletePost(post=call.post))
         if slug is not None:
             await self._backend.release_name("slug", slug, int(call.post))
@@ -190,12 +176,12 @@ class Posts:
         if post_id is None:
             post_id = await self._make_page(page, body.title)
         try:
-            view = await self._read(post_id, call.by)
+            view = await self._writing.read(post_id, call.by)
         except Refused as refusal:
             if refusal.code != "post_not_found":
                 raise
             # Claimed by someone who never came to make it, or deleted: then this refuses again.
-            view = await self._read(await self._make_page(page, body.title), call.by)
+            view = await self._writing.read(await self._make_page(page, body.title), call.by)
         return await self._shown(call, view)
 
     def _check_site(self, request: web.Request, page: Page, origin: str | None) -> None:
@@ -224,10 +210,6 @@ class Posts:
 
     # -- parts
 
-    async def _read(self, post_id: int, by: Person) -> PostView:
-        view: PostView = await self._backend.ask(f"post:{post_id}", ReadPost(post=str(post_id)), by)
-        return view
-
     async def _shown(
         self, call: Call, view: PostView, *, status: int = 200, headers: Mapping[str, str] | None = None
     ) -> web.Response:
@@ -245,43 +227,11 @@ class Posts:
 
     async def _counters(self, post_id: str) -> Counters | None:
         try:
-            return (await self._read(int(post_id), ANONYMOUS)).counters
+            return (await self._writing.read(int(post_id), ANONYMOUS)).counters
         except DomainError as error:
             if error.meaning.temporary:
                 raise
             return None
-
-    async def _post_id(self, call: Call) -> int:
-        """A new id; with an operation id, the same one for every retry."""
-        post_id = self._backend.new_id()
-        if call.op is None:
-            return post_id
-        name = f"{call.by.id}/{call.op}"
-        claimed = await self._backend.claim_names("post", [("operation", name)], post_id)
-        if isinstance(claimed, int):
-            return claimed
-        known = await self._backend.resolve("operation", name)
-        assert known is not None, "a name that is taken is bound"
-        return known
-
-    async def _slug(self, body: requests.NewPost, post_id: int) -> str:
-        candidates = [body.slug] if body.slug is not None else slug_candidates(body.title, post_id)
-        slug = await claim_first(self._backend, "post", "slug", candidates, post_id)
-        if slug is None:
-            raise Refused("slug_taken")
-        return slug
-
-    async def _slug_of(self, post_id: int, by: Person) -> str | None:
-        """The slug that a post has; None if it has none or is not there for ``by``."""
-        try:
-            return (await self._read(post_id, by)).slug
-        except Refused:
-            return None
-
-    async def _release_unused(self, slug: str, post_id: int, by: Person) -> None:
-        """Give back a slug that was claimed for a post which bears another, or was not made."""
-        if await self._slug_of(post_id, by) != slug:
-            await self._backend.release_name("slug", slug, post_id)
 
 
 def _change(published: Published) -> requests.Change:

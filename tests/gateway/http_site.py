@@ -28,6 +28,7 @@ from protocol.gateway.settings import GatewaySettings, Rate
 from protocol.requests import SignedIn
 from store.bus import Bus
 from store.memory import MemoryStore
+from store.memory_exchange import MemoryExchange
 from store.rows import FanoutRow, OutboxRow
 
 SECRET = b"the secret of the server under test"
@@ -145,7 +146,12 @@ class HttpSite(NamedTuple):
 
 @asynccontextmanager
 async def http_site(
-    *, store: MemoryStore | None = None, bus: Bus | None = None, node: str = "test", **settings: Any
+    *,
+    store: MemoryStore | None = None,
+    bus: Bus | None = None,
+    exchange: MemoryExchange | None = None,
+    node: str = "test",
+    **settings: Any,
 ) -> AsyncIterator[HttpSite]:
     """The gateway with ``settings``, by default without limits worth the name; with a ``bus`` one of several."""
     store = store or MemoryStore(time.time)
@@ -154,7 +160,8 @@ async def http_site(
     limits = {"account_rate": UNLIMITED, "address_rate": UNLIMITED, "sign_in_rate": UNLIMITED}
     configured = GatewaySettings(secret=SECRET, **{**limits, **settings})
     registry = CollectorRegistry()
-    async with Node.running(store, env, Policy(), Metrics(registry), node=node, bus=bus) as actors:
+    running = Node.running(store, env, Policy(), Metrics(registry), node=node, bus=bus, exchange=exchange)
+    async with running as actors:
         app = make_app(
             actors,
             configured,

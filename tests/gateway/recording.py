@@ -163,6 +163,10 @@ class RecordingBackend:
         after = since.offset + len(page)
         return Changed(page, Cursor(stream.epoch, after), True, after < stream.head, None)
 
+    @property
+    def submissions(self) -> None:
+        return None
+
     async def presence(self, key: str) -> Presence:
         if self.presences is not None:
             self.presences.append(asyncio.get_running_loop().create_future())

@@ -31,6 +31,7 @@ from protocol.errors import DomainError
 from protocol.graph import GraphCommand, ReadRelationships
 from protocol.views import CommentPage, PostView
 from store.memory import CallFault, Held, MemoryStore
+from store.memory_exchange import MemoryExchange
 from store.rows import CommentRow, FanoutRow, OutboxRow
 
 STARTED_AT_S = 1_770_000_000.0
@@ -99,8 +100,9 @@ class Asked:
 class Rig:
     """``node`` on ``store``. Words for what a client does; ``ask`` waits for an answer, ``send`` does not."""
 
-    def __init__(self, store: MemoryStore, clock: Clock, policy: Policy) -> None:
+    def __init__(self, store: MemoryStore, clock: Clock, policy: Policy, exchange: MemoryExchange | None) -> None:
         self.store = store
+        self.exchange = exchange
         self.clock = clock
         self.monotonic = Monotonic()
         self.policy = policy
@@ -117,12 +119,18 @@ class Rig:
         clock: Clock | None = None,
         seed: int = 1,
         policy: Policy | None = None,
+        exchange: MemoryExchange | None = None,
     ) -> AsyncIterator["Rig"]:
         """A started node; on a new store, with one published post."""
         clock = clock or Clock()
-        rig = cls(store or MemoryStore(clock), clock, policy or Policy())
+        rig = cls(store or MemoryStore(clock), clock, policy or Policy(), exchange)
         env = Env(clock=clock, monotonic=rig.monotonic, rng=Random(seed))
-        running = Node.running(rig.store, env, rig.policy, Metrics(rig.registry), node=f"node {seed}")
+        running = Node.running(
+            *(rig.store, env, rig.policy, Metrics(rig.registry)),
+            node=f"node {seed}",
+            exchange=exchange,
+            site_url="https://example.org/",
+        )
         rig.node = await rig._stack.enter_async_context(running)
         try:
             if store is None:
