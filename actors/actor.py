@@ -307,8 +307,6 @@ class TracesNeeded(Struct, frozen=True):
 class NewsNeeded(Struct, frozen=True, kw_only=True):
     """Telling people what happened on the post needs to know more of it."""
 
-    after: int | None = None
-    """What changed beyond this version; None: that is known."""
     comments: tuple[int, ...] = ()
     handles: tuple[str, ...] = ()
     gone: tuple[int, ...] | None = None

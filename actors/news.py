@@ -37,8 +37,6 @@ class Mention(NamedTuple):
 class Found(Struct, frozen=True, kw_only=True):
     """What was read for the news: see ``NewsNeeded``."""
 
-    written: Sequence[CommentRow] = ()
-    reacted: Sequence[ReactionRow] = ()
     comments: Sequence[WrittenComment] = ()
     handles: Mapping[str, int] = {}
     told: Sequence[tuple[int, int]] = ()
@@ -104,16 +102,20 @@ class News:
     # -- what is read after a load
 
     @classmethod
-    def recovered(cls, written: Iterable[CommentRow], reacted: Iterable[ReactionRow], *, applause: str) -> Self:
-        """From rows that changed when nobody was told; ``applause`` is the kind that is none of reaction.
+    def recovered(
+        cls, post: PostRow | None, written: Iterable[CommentRow], reacted: Iterable[ReactionRow], *, applause: str
+    ) -> Self:
+        """From rows that changed since people were told; ``applause`` is the kind that is none of reaction.
 
         Of what was taken back is not known whether somebody had been told of it: that it is mentioned at all has the
         count checked against the total.
         """
         news = cls()
+        news.post_gone = post is not None and post.state == "deleted"
         for row in sorted(written, key=lambda row: row.changed_offset):
             if not _shown_author(row):
-                news.any, news.gone[row.id] = True, None
+                news._count(row, row.author_id or 0, 0)
+                news.gone[row.id] = None
             elif row.edited_ms is None:
                 news.commented(None, row)
             else:
@@ -126,19 +128,6 @@ class News:
                 people = news.reactions.setdefault(reaction.comment_id, {})
                 people[reaction.user_id] = max(change, people.pop(reaction.user_id, 0))
         return news
-
-    def add(self, later: "News") -> None:
-        """What happened after this."""
-        self.any |= later.any
-        _merge(self.comments, later.comments)
-        _merge(self.applause, later.applause)
-        for comment, people in later.replies.items():
-            _merge(self.replies.setdefault(comment, {}), people)
-        for comment, people in later.reactions.items():
-            _merge(self.reactions.setdefault(comment, {}), people)
-        self.mentions.extend(later.mentions)
-        self.gone.update(later.gone)
-        self.post_gone |= later.post_gone
 
     # -- parts
 
@@ -173,8 +162,3 @@ def _shown_author(row: CommentRow) -> int:
 def _add(people: dict[int, int], person: int, change: int) -> None:
     # The newest stand last.
     people[person] = people.pop(person, 0) + change
-
-
-def _merge(people: dict[int, int], later: Mapping[int, int]) -> None:
-    for person, change in later.items():
-        _add(people, person, change)

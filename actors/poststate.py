@@ -81,11 +81,7 @@ class PostState:
         self.news = News()
         self.told = 0
         """The version up to which people were told."""
-        self.untold_through = 0
-        """What was written since, up to this version, is not among the news; 0: they are complete."""
         self.found = Found()
-        self.recovered = False
-        """Whether the news were completed a moment ago."""
         self.finding = FindingRow(post_id=post_id, heat=0, indexed_offset=0)
         self.stirred = False
         """Whether something has happened that changes how the post is found."""
@@ -104,8 +100,9 @@ class PostState:
         encoder: Encoder,
         epoch: str,
         announces: bool = False,
+        news: News | None = None,
     ) -> Self:
-        """From the snapshot, and the rows that are newer."""
+        """From the snapshot, and the rows that are newer; ``news`` is what people were not told of."""
         actor = cls(post_id, policy=policy, encoder=encoder, epoch=epoch, announces=announces)
         actor.post, actor.author, actor.fanout = loaded.post, loaded.author, loaded.fanout
         if loaded.snapshot is not None:
@@ -118,9 +115,9 @@ class PostState:
             actor.version, actor.head = loaded.state.version, loaded.state.head
             actor.comments = loaded.state.comments
             actor.told = loaded.state.told
-            actor.untold_through = actor.version if actor.told < actor.version else 0
         if loaded.views is not None:
             actor._load_views(loaded.views)
+        actor.news = news or actor.news
         actor.finding = loaded.finding or actor.finding
         actor.viewers_told = actor.viewers.viewers
         return actor
@@ -286,16 +283,6 @@ class PostState:
             self.recent.setdefault(written.comment.id, written)
 
     def provide_news(self, found: Found) -> None:
-        self.recovered = self.untold_through > 0
-        if self.recovered:
-            before = News.recovered(
-                (row for row in found.written if row.version <= self.untold_through),
-                (row for row in found.reacted if row.version <= self.untold_through),
-                applause=APPLAUSE,
-            )
-            before.post_gone = self.post is not None and self.post.state == "deleted"
-            before.add(self.news)
-            self.news, self.untold_through = before, 0
         self.found = found
         self.provide_comments(found.comments)
 

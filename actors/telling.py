@@ -50,8 +50,6 @@ def _may_be_news(state: PostState, event: Event) -> bool:
 
 def needed(state: PostState) -> NewsNeeded:
     """What has to be read before people can be told."""
-    if state.untold_through:
-        return NewsNeeded(after=state.told)
     if state.news.post_gone:
         return NewsNeeded(gone=())
     answered = {*state.news.replies, *state.news.reactions, *(mention.parent for mention in state.news.mentions)}
@@ -61,9 +59,6 @@ def needed(state: PostState) -> NewsNeeded:
 
 
 def due(state: PostState, now_ms: int) -> Decision:
-    if state.recovered:
-        # Now that the news are known, there may be more to read for them.
-        return Decision(answer=Ack, alarms={NEWS_ALARM: now_ms})
     messages = _taken_back(state)
     if messages and (state.news.post_gone or len(state.found.told) >= TOLD_MAX):
         # Again, until nobody is left.

@@ -14,7 +14,7 @@ from actors.actor import (
     RelationsNeeded,
     TracesNeeded,
 )
-from actors.news import ROWS_MAX, TOLD_MAX, Found
+from actors.news import TOLD_MAX, Found
 from store.base import Store
 
 
@@ -53,9 +53,6 @@ class Reading:
 
     async def _news(self, post: int, need: NewsNeeded) -> Found:
         notifications = self._store.notifications
-        if need.after is not None:
-            written, reacted = await notifications.news(post, need.after, limit=ROWS_MAX)
-            return Found(written=written, reacted=reacted)
         return Found(
             comments=await self._store.comments(post, need.comments) if need.comments else (),
             handles=await notifications.handles(need.handles) if need.handles else {},

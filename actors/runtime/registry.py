@@ -11,8 +11,10 @@ from actors.actor import AccountSaved, Actor, Event, Fetch, Need, RingAlarm
 from actors.encoding import Encoder
 from actors.jobs import Job
 from actors.keys import parse_key, post_key, slot_of, user_key
+from actors.news import ROWS_MAX, News
 from actors.policy import Policy
 from actors.post import PostActor
+from actors.poststate import APPLAUSE
 from actors.runtime.activation import (
     MAILBOX_AGE_S,
     PURGE_ALARM,
@@ -33,11 +35,12 @@ from actors.runtime.ownership import Ownership
 from actors.runtime.past import render_ahead
 from actors.runtime.reading import Reading
 from actors.runtime.tasks import Tasks
+from actors.telling import NEWS_ALARM
 from actors.user import UserActor
 from protocol.cluster import ActorLoad
 from protocol.commands import Command
 from protocol.errors import DomainError, Overloaded, Unavailable
-from store.base import Loaded, Store, StoreUnavailable
+from store.base import Loaded, LoadedPost, Store, StoreUnavailable
 from store.rows import AlarmRow, Author, OutboxRow, SnapshotRow
 
 log = logging.getLogger("plaudit.registry")
@@ -373,8 +376,16 @@ class Registry:
             encoder=self._encoder,
             epoch=self._stream_epoch(post_key(post_id)),
             announces=self._announces,
+            news=await self._untold(post_id, loaded),
         )
         return actor, loaded
+
+    async def _untold(self, post_id: int, loaded: LoadedPost) -> News | None:
+        """The news of which nobody was told yet; read before a row of them can change once more."""
+        if loaded.state is None or all(alarm.name != NEWS_ALARM for alarm in loaded.alarms):
+            return None
+        written, reacted = await self._store.notifications.news(post_id, loaded.state.told, limit=ROWS_MAX)
+        return News.recovered(loaded.post, written, reacted, applause=APPLAUSE)
 
     async def _load_user(self, account_id: int) -> tuple[Actor, Loaded]:
         loaded = await self._store.load_user(account_id)

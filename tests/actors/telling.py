@@ -21,9 +21,10 @@ from actors.actor import (
     TracesNeeded,
 )
 from actors.encoding import Encoder
-from actors.news import Found
+from actors.news import Found, News
 from actors.policy import Policy
 from actors.post import PostActor
+from actors.poststate import APPLAUSE
 from actors.user import UserActor
 from protocol.commands import Command, Person
 from protocol.errors import DomainError
@@ -171,11 +172,6 @@ class Told:
 
     def found(self, need: NewsNeeded) -> Found:
         """As the store has it, when everything is stored."""
-        if need.after is not None:
-            return Found(
-                written=[row for row in self.comments() if row.version > need.after],
-                reacted=[row for row in self.of(ReactionRow) if row.version > need.after],
-            )
         handles = {author.handle: author.id for author in AUTHORS.values()}
         gone = need.gone
         return Found(
@@ -221,7 +217,13 @@ def reloaded(told: Told, snapshot: SnapshotRow | None) -> Told:
         ],
         reactions=[row for row in told.of(ReactionRow) if row.version > version],
     )
-    again = Told(PostActor.load(POST, loaded, policy=Policy(), encoder=Encoder(), epoch="epoch"))
+    news = News.recovered(
+        loaded.post,
+        [row for row in told.comments() if row.version > actor.told],
+        [row for row in told.of(ReactionRow) if row.version > actor.told],
+        applause=APPLAUSE,
+    )
+    again = Told(PostActor.load(POST, loaded, policy=Policy(), encoder=Encoder(), epoch="epoch", news=news))
     again.rows = dict(told.rows)
     return again
 

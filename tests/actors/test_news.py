@@ -243,6 +243,30 @@ def test_untold_news_are_read_again_after_a_load(told: Told) -> None:
     assert not ring(again)
 
 
+def test_who_did_more_after_a_load_is_told_of_as_who_did_it_before(told: Told) -> None:
+    told.ask(say(), BOB)
+    told.ask(Applaud(post=ID, total=1), BOB)
+    told.ask(react(), CID)
+    again = reloaded(told, None)
+    again.ask(EditComment(post=ID, comment="1", body="Better"), BOB)
+    again.ask(Applaud(post=ID, total=50), BOB)
+    again.ask(react(on=False), CID)
+
+    assert ring(again)["user:1"] == [
+        Notice("comment", POST, 0, 1, 1, [(BOB.id, 1)]),
+        Notice("reaction", POST, 0, 0, 0, []),
+        Notice("applause", POST, 0, 1, 1, [(BOB.id, 1)]),
+    ]
+
+
+def test_the_count_is_checked_if_a_comment_that_was_told_of_is_deleted_before_a_load(told: Told) -> None:
+    told.ask(say(), BOB)
+    ring(told)
+    told.ask(DeleteComment(post=ID, comment="1"), BOB)
+
+    assert ring(reloaded(told, None))["user:1"] == [Notice("comment", POST, 0, 0, 0, [])]
+
+
 def test_a_post_that_was_told_of_all_reads_nothing_after_a_load(told: Told) -> None:
     told.ask(say(), BOB)
     ring(told)
