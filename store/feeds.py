@@ -40,6 +40,8 @@ class Swept(NamedTuple):
     """Whether there was no room for all."""
     ties: dict[int, int]
     """Reader → ties; whoever never changed anything may be missing."""
+    now_ms: int
+    """The time by the clock that mutes end by, not before what was read."""
 
 
 class Missed(NamedTuple):

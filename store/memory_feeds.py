@@ -28,7 +28,7 @@ class MemoryFeeds:
             page, through, more = self._page(saved, since, limit)
             states = self._twin.table(UserStateRow)
             ties = {reader: states[reader,].ties for reader in readers if (reader,) in states}
-            return Swept([each for _, each in page], through, more, ties)
+            return Swept([each for _, each in page], through, more, ties, self._twin.now_ms())
 
         return await self._twin.call("swept", work)
 

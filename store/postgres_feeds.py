@@ -18,7 +18,7 @@ class PostgresFeeds:
 
     async def swept(self, readers: Sequence[int], *, since: int, limit: int) -> Swept:
         found = await self._fetch(_SWEPT, readers, since, limit)
-        horizon = next(values[1] for values in found if values[0] == "horizon")
+        horizon, now_ms = next(values[1:3] for values in found if values[0] == "horizon")
         posts = sorted((values[4], values[1:4]) for values in found if values[0] == "post")
         more = len(posts) >= limit
         return Swept(
@@ -26,6 +26,7 @@ class PostgresFeeds:
             posts[-1][0] + 1 if more else max(since, horizon),
             more,
             {values[1]: values[2] for values in found if values[0] == "ties"},
+            now_ms,
         )
 
     async def missed(self, reader: int, *, since: int, limit: int) -> Missed:
@@ -48,8 +49,9 @@ SELECT horizon.tx, reader.id, coalesce(user_state.ties, 0),
 FROM (SELECT {_HORIZON}::text::bigint AS tx) AS horizon
 LEFT JOIN (unnest($1::bigint[]) AS reader (id) LEFT JOIN user_state ON user_state.user_id = reader.id) ON true"""
 
+# The clock is read after the snapshot was taken: what was published after a mute's end is not passed by before it.
 _SWEPT = f"""\
-SELECT 'horizon', {_HORIZON}::text::bigint, 0, 0, 0
+SELECT 'horizon', {_HORIZON}::text::bigint, floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint, 0, 0
 UNION ALL
 SELECT 'ties', user_id, ties, 0, 0 FROM user_state WHERE user_id = ANY ($1)
 UNION ALL

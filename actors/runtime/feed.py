@@ -30,7 +30,7 @@ class Feed:
         self.subscriptions: dict[FeedSubscription, None] = {}
 
     def outdated(self, ties: int, now_ms: int) -> bool:
-        """Whether the reader may want to see the posts of others by now."""
+        """Whether the reader may want to see the posts of others by now; ``now_ms`` is the store's time."""
         return ties > self.ties or (self.until_ms is not None and self.until_ms <= now_ms)
 
     def follow(self, followed: Followed) -> set[int]:

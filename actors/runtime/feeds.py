@@ -275,9 +275,8 @@ class Feeds:
     async def _sweep(self) -> None:
         began = self._env.monotonic()
         swept = await self._store.feeds.swept(list(self._feeds), since=self._position, limit=SWEPT_MAX)
-        now_ms = int(self._env.clock() * 1000)
         self._outdated.update(
-            reader for reader, feed in self._feeds.items() if feed.outdated(swept.ties.get(reader, 0), now_ms)
+            reader for reader, feed in self._feeds.items() if feed.outdated(swept.ties.get(reader, 0), swept.now_ms)
         )
         await self._read_outdated()
         self._metrics.feed_found.inc(await self._deliver(saved for saved in swept.posts if self._lacks(saved)))

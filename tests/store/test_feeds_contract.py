@@ -92,6 +92,7 @@ async def test_a_sweep_finds_what_was_published_edited_or_deleted_since(store: S
     found = await store.feeds.swept([], since=since, limit=10)
     assert found.posts == [(13, BOB, 1), (11, ANN, 4), (12, ANN, 5)]
     assert (found.more, found.ties) == (False, {})
+    assert (await store.feeds.swept([], since=since, limit=10)).now_ms >= found.now_ms > 0
     assert since < found.through <= await horizon(store)
     assert await swept(store, found.through) == []
 

@@ -249,6 +249,20 @@ async def test_a_mute_that_ends_brings_posts_again(rig: Rig) -> None:
     assert reader.came() == [id]
 
 
+async def test_a_mute_ends_by_the_clock_of_the_store_not_of_the_worker() -> None:
+    late = Clock()
+    store = MemoryStore(lambda: late() + 3_600)
+    async with Rig.running(store=store, clock=late) as rig:
+        await rig.account(ANN, BOB)
+        await rig.ask(follow(ANN), BOB)
+        await rig.ask(Mute(account="1", until=store.now_ms() + 10_000), BOB)
+        reader = await listening(rig)
+        await asyncio.sleep(10)
+        id = await publish(rig)
+        await swept()
+        assert reader.came() == [id]
+
+
 async def test_who_has_deleted_the_account_comes_no_more(rig: Rig) -> None:
     await rig.ask(follow(ANN), BOB)
     id = await publish(rig)
