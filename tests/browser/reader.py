@@ -6,10 +6,25 @@ from collections.abc import Callable
 from typing import Any
 
 import httpx
-from playwright.async_api import Browser, BrowserContext, ConsoleMessage, Error, Frame, Locator, Page, Response
+from playwright.async_api import (
+    Browser,
+    BrowserContext,
+    ConsoleMessage,
+    Error,
+    Frame,
+    Locator,
+    Page,
+    Response,
+    WebSocketRoute,
+)
 
 TIMEOUT_MS = 15_000
 PASSWORD = "correct horse battery"
+NO_SOCKET = (
+    "WebSocket = class extends EventTarget { constructor() { super(); "
+    "setTimeout(() => this.onclose({ code: 1006 })); } close() {} };"
+)
+"""Run before a page's own scripts, lets no WebSocket through."""
 # What a page may not do, in the browser's words.
 _FORBIDDEN = re.compile(r"Content.Security.Policy|TrustedHTML|violates", re.IGNORECASE)
 
@@ -119,6 +134,12 @@ class Reader:
         token = await self.page.evaluate("JSON.parse(localStorage.getItem('plaudit.session')).access_token")
         return Author(client, token)
 
+    async def on_a_weak_network(self) -> "Network":
+        """From the next page on."""
+        network = Network(self.page)
+        await self.page.route_web_socket("**/connection/websocket", network.connect)
+        return network
+
     async def tab(self) -> "Reader":
         """Another tab of the same browser, at the same address."""
         other = Reader(self.context, await self.context.new_page(), self.url)
@@ -166,6 +187,13 @@ class Reader:
         return self.page.locator(f'.notices:visible [data-kind="{kind}"]')
 
     # -- the lists of posts
+
+    async def publish(self, title: str, text: str) -> None:
+        await self.open("/write")
+        await self.page.get_by_label("Title", exact=True).fill(title)
+        await self.page.get_by_label("Text, in Markdown").fill(text)
+        await self.page.get_by_role("button", name="Publish", exact=True).click()
+        await self.see(self.page.get_by_role("heading", name=title))
 
     def summary(self, title: str) -> Locator:
         return self.page.locator(".summary", has=self.page.locator("h2", has_text=title))
@@ -253,6 +281,32 @@ async def new_reader(browser: Browser, url: str, *, width: int = 1100, height: i
     context = await browser.new_context(viewport={"width": width, "height": height}, reduced_motion="reduce")
     context.set_default_timeout(TIMEOUT_MS)
     return Reader(context, await context.new_page(), url)
+
+
+class Network:
+    """Between a page and the server: goes down, and comes back."""
+
+    def __init__(self, page: Page) -> None:
+        self._page = page
+        self._down = False
+        self._sockets: list[WebSocketRoute] = []
+
+    async def connect(self, socket: WebSocketRoute) -> None:
+        if self._down:
+            await socket.close()
+        else:
+            socket.connect_to_server()
+            self._sockets.append(socket)
+
+    async def go_down(self) -> None:
+        self._down = True
+        await self._page.context.set_offline(True)
+        while self._sockets:
+            await self._sockets.pop().close()
+
+    async def come_back(self) -> None:
+        self._down = False
+        await self._page.context.set_offline(False)
 
 
 class Author:

@@ -9,7 +9,7 @@ import pytest
 from playwright.async_api import APIResponse, Route
 
 from tests.browser.conftest import OpenReader
-from tests.browser.reader import PASSWORD, Author, sign_up
+from tests.browser.reader import NO_SOCKET, PASSWORD, Author, sign_up
 from tests.processes import serving
 from tests.site import SETTINGS
 
@@ -429,10 +429,7 @@ async def test_where_no_websocket_gets_through_the_page_is_live_all_the_same(
 ) -> None:
     post, slug = await author.post("Behind a strict proxy")
     one = await reader()
-    await one.page.add_init_script(
-        "WebSocket = class extends EventTarget { constructor() { super(); "
-        "setTimeout(() => this.onclose({ code: 1006 })); } close() {} };"
-    )
+    await one.page.add_init_script(NO_SOCKET)
     async with one.page.expect_request("**/events?*"):
         await one.open(f"/p/{slug}")
     await author.comment(post, "Through the other door")

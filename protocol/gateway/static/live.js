@@ -31,8 +31,9 @@ export class Live extends EventTarget {
   #silence = null;
   #renewal = null;
   #unopened = 0;
-  #sources = [];
-  #turn = null;
+  /** While there is no socket but sources: which time it is that these are opened. */
+  #listening = null;
+  #sources = new Map();
 
   /** Whether a connection was lost, or could not be made, and is tried again. */
   get away() {
@@ -60,12 +61,15 @@ export class Live extends EventTarget {
     const subscription = { channel, epoch: "", offset: 0, onPublication, onReload };
     moveTo(subscription, cursor);
     this.#subscriptions.set(channel, subscription);
-    if (this.state === "live" && this.#socket) this.#join(subscription).catch(() => this.#socket?.close());
+    if (this.#listening) this.#hear(subscription);
+    else if (this.state === "live") this.#join(subscription).catch(() => this.#socket?.close());
   }
 
   /** Hear a channel no more. */
   unsubscribe(channel) {
     if (!this.#subscriptions.delete(channel)) return;
+    this.#sources.get(channel)?.close();
+    this.#sources.delete(channel);
     if (this.state === "live" && this.#socket) this.#request({ unsubscribe: { channel } }).catch(() => null);
   }
 
@@ -114,15 +118,20 @@ export class Live extends EventTarget {
   }
 
   /** The same streams without a socket: what the browser's `EventSource` brings. */
-  async #listen() {
-    const turn = (this.#turn = {});
+  #listen() {
+    this.#listening = {};
+    for (const subscription of this.#subscriptions.values()) this.#hear(subscription);
+  }
+
+  async #hear(subscription) {
+    const { channel } = subscription;
+    const listening = this.#listening;
     try {
-      const subscriptions = [...this.#subscriptions.values()];
-      const paths = await Promise.all(subscriptions.map((subscription) => this.#eventsPath(subscription)));
-      if (turn !== this.#turn) return;
-      this.#sources = subscriptions.map((subscription, at) => this.#source(subscription, paths[at]));
+      const path = await this.#eventsPath(subscription);
+      if (listening !== this.#listening || this.#subscriptions.get(channel) !== subscription) return;
+      this.#sources.set(channel, this.#source(subscription, path));
     } catch {
-      if (turn === this.#turn) this.#lost(0);
+      if (listening === this.#listening) this.#lost(0);
     }
   }
 
@@ -150,7 +159,7 @@ export class Live extends EventTarget {
       moveTo(subscription, lastEventId);
       subscription.onReload();
     });
-    source.onerror = () => this.#sources.includes(source) && this.#lost(0);
+    source.onerror = () => this.#sources.get(subscription.channel) === source && this.#lost(0);
     return source;
   }
 
@@ -294,9 +303,9 @@ export class Live extends EventTarget {
 
   #forget() {
     this.#socket = null;
-    this.#turn = null;
-    for (const source of this.#sources) source.close();
-    this.#sources = [];
+    this.#listening = null;
+    for (const source of this.#sources.values()) source.close();
+    this.#sources.clear();
     clearTimeout(this.#silence?.timer);
     clearTimeout(this.#renewal);
     this.#silence = null;

@@ -26,8 +26,15 @@ export async function showSearch(context, main) {
 async function search({ api }, found, words, kind) {
   const list = h("ol", { class: "hits" });
   const pages = new Pages(api, (hits) => list.append(...hits.map(hit)));
-  await pages.open(`/v1/search?${new URLSearchParams({ q: words, kind, limit: PAGE })}`);
-  found.append(tabs(words, kind), list.childElementCount ? list : nothing(words), pages.element);
+  found.replaceChildren(tabs(words, kind));
+  try {
+    await pages.open(`/v1/search?${new URLSearchParams({ q: words, kind, limit: PAGE })}`);
+    found.append(list.childElementCount ? list : nothing(words), pages.element);
+  } catch (error) {
+    // The field stays, to try other words.
+    if (!("status" in error)) throw error;
+    found.append(h("p", { class: "problem", role: "alert" }, error.message));
+  }
 }
 
 function tabs(words, current) {

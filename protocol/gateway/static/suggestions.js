@@ -28,12 +28,19 @@ export class Suggestions {
   }
 
   async #find() {
-    const { api } = this.#context;
-    const suggested = await api.get(`/v1/suggestions?limit=${SUGGESTED_MAX}`);
+    const suggested = await this.#context.api.get(`/v1/suggestions?limit=${SUGGESTED_MAX}`);
     if (suggested.length) return suggested;
-    const posts = await api.get(`/v1/posts?order=hot&limit=${POSTS_READ}`);
+    const hot = await this.#authors("hot");
+    // What was written just now is not hot yet.
+    return hot.length ? hot : this.#authors("recent");
+  }
+
+  /** Who wrote posts, and could be followed. */
+  async #authors(order) {
+    const { api, session } = this.#context;
+    const posts = await api.get(`/v1/posts?order=${order}&limit=${POSTS_READ}`);
     const authors = new Map(posts.filter(({ author }) => author).map(({ author }) => [author.id, author]));
-    authors.delete(this.#context.session.account.id);
+    authors.delete(session.account.id);
     if (!authors.size) return [];
     const known = await api.get(`/v1/relationships?${new URLSearchParams([...authors.keys()].map((id) => ["id", id]))}`);
     const open = known.filter(({ following, blocking, blocked_by, muting }) => !following && !blocking && !blocked_by && !muting);
