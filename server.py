@@ -89,8 +89,8 @@ BACKLOG: Final = 1024
 GARBAGE_THRESHOLDS: Final = (10_000, 50, 100)
 """The actors' state is many objects that live long and form no cycles; looked through as often as Python would by
 default, it cost a third of the throughput under load. A look at the newest 10,000 stops everyone for some 3 ms."""
-CONNECTIONS_PER_WORKER: Final = 10
-"""To Postgres: eight to read, one to write, one while it starts."""
+CONNECTIONS_PER_WORKER: Final = 12
+"""To Postgres: eight to read, one each to write, for the lease and to push, one while it starts."""
 PATIENCE_S: Final = LEASE_TTL_S + 1.0
 """For so long those who were killed may still seem to live."""
 RETRY_S: Final = 0.2

@@ -120,7 +120,7 @@ _UNAVAILABLE = frozenset({"08", "25", "28", "3D", "40", "53", "55", "57", "58"})
 @asynccontextmanager
 async def open_postgres(url: str, *, pool_size: int = 8) -> AsyncIterator["PostgresStore"]:
     """The store at ``url``, migrated before: at most ``pool_size`` connections for reads, one for commits, one for the
-    lease.
+    lease, one to push.
 
     Raises:
         StoreMismatch: The database is not one this program may use, or not at ``url``.
@@ -302,9 +302,10 @@ class PostgresStore:
         self._commits = _Line(url)
         # However many reads wait for a connection, the lease is renewed.
         self._leases = _Line(url)
+        self._pushes = _Line(url)
         self._statements: dict[Shape, str] = {}
         self.graph: Graph = PostgresGraph(self._fetch)
-        self.timelines: Timelines = PostgresTimelines(self._fetch)
+        self.timelines: Timelines = PostgresTimelines(self._fetch, self._pushes.fetch)
         self.feeds: Feeds = PostgresFeeds(self._fetch)
         self.notifications: Notifications = PostgresNotifications(self._fetch)
         self.finding: Finding = PostgresFinding(self._fetch)
@@ -317,10 +318,12 @@ class PostgresStore:
             async with asyncio.timeout(ANSWER_TIMEOUT_S):
                 await self._commits.close()
                 await self._leases.close()
+                await self._pushes.close()
                 await self._pool.close()
         except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
             self._commits.terminate()
             self._leases.terminate()
+            self._pushes.terminate()
             self._pool.terminate()
 
     async def warm(self) -> None:

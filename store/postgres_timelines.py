@@ -1,33 +1,85 @@
-"""Timelines in Postgres. What a page is made of is the function ``timeline_page`` of the migrations."""
+"""Timelines in Postgres. What a page is made of is the function ``timeline_pages`` of the migrations."""
 
 from collections.abc import Sequence
-from typing import Any
+from functools import partial
+from typing import Any, Final, NamedTuple
 
 from store.postgres_graph import Fetch
 from store.timelines import ENTRIES_MAX, PLACE_MAX, Listed, Page, Tended, Wishes
+from store.together import Together
+
+PAGES_AT_ONCE: Final = 32
+PAGES_RUNNING_MAX: Final = 2
+"""Postgres works at some while those that it has found are shown."""
+PAGES_WAITING_MAX: Final = 5_000
+"""Some two seconds of both."""
+PUSHES_AT_ONCE: Final = 32
+PUSHES_WAITING_MAX: Final = 1_000
+
+
+class _Place(NamedTuple):
+    """Where the page of a timeline begins."""
+
+    reader: int
+    below: int
+    limit: int
+
+
+class _Chunk(NamedTuple):
+    """Followers to whom a post is pushed: ``limit`` beyond the account ``after``."""
+
+    author: int
+    place: int
+    after: int
+    limit: int
 
 
 class PostgresTimelines:
-    """See ``store.timelines.Timelines``; an attribute of ``PostgresStore``, which lends it its ``fetch``."""
+    """See ``store.timelines.Timelines``; an attribute of ``PostgresStore``, which lends it its ``fetch``.
 
-    def __init__(self, fetch: Fetch) -> None:
+    To push it has one of its own: what was published does not wait for a connection behind those who read.
+    """
+
+    def __init__(self, fetch: Fetch, push: Fetch) -> None:
         self._fetch = fetch
+        self._fetch_to_push = push
+        self._pages: dict[tuple[str, ...], Together[_Place, Page]] = {}
+        """By the kinds of reaction that they show."""
+        self._pushes: Together[_Chunk, int | None] = Together(
+            self._push, at_once=PUSHES_AT_ONCE, running_max=1, waiting_max=PUSHES_WAITING_MAX
+        )
 
     async def page(self, reader: int, *, below: int = PLACE_MAX, limit: int, kinds: Sequence[str] = ()) -> Page:
-        return await self._page(_TIMELINE, reader, kinds, below, limit)
+        if (pages := self._pages.get(shown := tuple(kinds))) is None:
+            pages = self._pages[shown] = Together(
+                partial(self._read, shown),
+                at_once=PAGES_AT_ONCE,
+                running_max=PAGES_RUNNING_MAX,
+                waiting_max=PAGES_WAITING_MAX,
+            )
+        return await pages.ask(_Place(reader, below, limit))
+
+    async def _read(self, kinds: Sequence[str], places: Sequence[_Place]) -> list[Page]:
+        readers, belows, limits = zip(*places, strict=True)
+        found = await self._fetch(_TIMELINES, readers, kinds, belows, limits)
+        pages: list[list[Sequence[Any]]] = [[] for _ in places]
+        for values in found:
+            if values[1] is not None:
+                pages[values[1] - 1].append(values)
+        return [Page(listed(page), horizon=found[0][0]) for page in pages]
 
     async def posts_of(
         self, author: int, *, reader: int, below: int = PLACE_MAX, limit: int, kinds: Sequence[str] = ()
     ) -> Page:
-        return await self._page(_POSTS_OF, reader, kinds, below, limit, author)
-
-    async def _page(self, query: str, *arguments: object) -> Page:
-        found = await self._fetch(query, *arguments)
+        found = await self._fetch(_POSTS_OF, reader, kinds, below, limit, author)
         return Page(listed(found), horizon=found[0][0])
 
     async def push(self, author: int, place: int, *, after: int, limit: int) -> int | None:
-        ((last, pushed),) = await self._fetch(_PUSH, author, place, after, limit)
-        return last if pushed == limit else None
+        return await self._pushes.ask(_Chunk(author, place, after, limit))
+
+    async def _push(self, chunks: Sequence[_Chunk]) -> list[int | None]:
+        ended = await self._fetch_to_push(_PUSH, *zip(*chunks, strict=True))
+        return [last if pushed == chunk.limit else None for chunk, (last, pushed) in zip(chunks, ended, strict=True)]
 
     async def close_edges(self, author: int, *, limit: int) -> bool:
         await self._fetch(_CLOSE, author, limit)
@@ -54,15 +106,18 @@ class PostgresTimelines:
 
 def listed(found: Sequence[Sequence[Any]]) -> list[Listed]:
     """What a query of ``listing`` found."""
-    return [Listed._make((*values[1:8], values[8] or {}, values[9])) for values in found if values[1] is not None]
+    return [Listed._make((*values[2:9], values[9] or {}, values[10])) for values in found if values[2] is not None]
 
 
-def listing(page: str) -> str:
-    """The entries of ``page`` (place, post_id), for reader $1 with kinds of reaction $2; one row of NULLs for none."""
+def listing(page: str, *, asked: str = "1", reader: str = "$1") -> str:
+    """The entries of ``page`` (place, post_id), as asked for by ``reader``, with kinds of reaction $2.
+
+    One row of NULLs if there are none.
+    """
     return f"""\
-SELECT horizon.tx, page.place, post.id, post.changed_offset, coalesce(account.version, 0), post_state.version,
+SELECT horizon.tx, {asked}, page.place, post.id, post.changed_offset, coalesce(account.version, 0), post_state.version,
     coalesce(post_views.views, 0), coalesce(post_views.viewers, 0), mine.given,
-    EXISTS (SELECT FROM bookmark WHERE bookmark.user_id = $1 AND bookmark.post_id = page.post_id)
+    EXISTS (SELECT FROM bookmark WHERE bookmark.user_id = {reader} AND bookmark.post_id = page.post_id)
 FROM (SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint AS tx) AS horizon
 LEFT JOIN (
     ({page}) AS page
@@ -73,13 +128,13 @@ LEFT JOIN (
     LEFT JOIN LATERAL (
         SELECT jsonb_object_agg(reaction.kind, reaction.amount) AS given FROM reaction
         WHERE reaction.post_id = page.post_id AND reaction.comment_id = 0 AND reaction.kind = ANY ($2)
-            AND reaction.user_id = $1 AND reaction.amount > 0
+            AND reaction.user_id = {reader} AND reaction.amount > 0
     ) AS mine ON true
 ) ON true
-ORDER BY page.place DESC"""
+ORDER BY {asked}, page.place DESC"""
 
 
-_TIMELINE = listing("SELECT place, post_id FROM timeline_page($1, $3, $4)")
+_TIMELINES = listing("SELECT * FROM timeline_pages($1, $3, $4)", asked="page.asked", reader="page.reader")
 
 _POSTS_OF = listing(
     """\
@@ -91,13 +146,21 @@ SELECT published_id AS place, id AS post_id FROM post
 )
 
 _PUSH = """\
-WITH chunk AS (
-    SELECT follower FROM follow WHERE followee = $1 AND push <> 'pulled' AND follower > $3 ORDER BY follower LIMIT $4
+WITH chunk AS MATERIALIZED (
+    SELECT job.number, job.author, job.place, edge.follower
+    FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::integer[]) WITH ORDINALITY
+        AS job (author, place, after, wanted, number)
+    CROSS JOIN LATERAL (
+        SELECT follower FROM follow WHERE followee = job.author AND push <> 'pulled' AND follower > job.after
+        ORDER BY follower LIMIT job.wanted
+    ) AS edge
 ), pushed AS (
     INSERT INTO timeline (published_id, user_id, author_id)
-    SELECT $2, follower, $1 FROM chunk ON CONFLICT DO NOTHING
+    SELECT place, follower, author FROM chunk ORDER BY follower, place ON CONFLICT DO NOTHING
 )
-SELECT max(follower), count(*) FROM chunk"""
+SELECT max(chunk.follower), count(chunk.follower)
+FROM generate_series(1, cardinality($1::bigint[])) AS number LEFT JOIN chunk USING (number)
+GROUP BY number ORDER BY number"""
 
 # An edge that a commit holds is left for the next time: who waits for nobody is in nobody's way.
 _CLOSE = """\

@@ -31,7 +31,7 @@ async def test_a_fan_out_that_is_killed_in_the_middle_is_completed_by_the_next_s
     assert await database.fetchval("SELECT count(*) FROM fanout") == 1
     # Whether it came to them or not.
     for follower in (2, 1 + FOLLOWERS):
-        shown = await database.fetch("SELECT post_id FROM timeline_page($1, $2, 10)", follower, LATEST)
+        shown = await database.fetch("SELECT post_id FROM timeline_pages($1, $2, $3)", [follower], [LATEST], [10])
         assert [post_id for (post_id,) in shown] == [post]
 
     async with serving(*arguments, environment=SETTINGS), asyncio.timeout(60):

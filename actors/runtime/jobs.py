@@ -21,10 +21,11 @@ from store.timelines import ENTRIES_MAX, Timelines
 
 CHUNK: Final = 1_000
 """Followers that one statement pushes a post to, or has pull."""
-PUSHING_MAX: Final = 3
+PUSHING_MAX: Final = 64
+"""Jobs of this kind that a worker does at once: the store takes many of them together."""
 TENDING_MAX: Final = 1
 INDEXING_MAX: Final = 1
-"""Jobs of each kind that a worker does at once; together fewer than a store has connections."""
+"""Of these each is a statement; together they are fewer than a store has connections."""
 
 
 class Jobs:

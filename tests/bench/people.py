@@ -8,8 +8,7 @@ import asyncio
 import math
 from array import array
 from collections import Counter, deque
-from collections.abc import Sequence
-from itertools import count
+from collections.abc import Iterator, Sequence
 from random import Random
 from time import perf_counter
 from typing import NamedTuple, Self, cast
@@ -230,12 +229,13 @@ class Mix(NamedTuple):
 class Crowd:
     """People who read and write, each what chance says: reads of a page and posts, 8 to 2."""
 
-    def __init__(self, people: Sequence[Session], random: Random) -> None:
+    def __init__(self, people: Sequence[Session], random: Random, titles: Iterator[str]) -> None:
+        """``titles`` that nobody else has: who comes second has to look for another slug."""
         self.asked = 0
         """Reads and writes so far, those to warm up among them."""
         self._people = people
         self._random = random
-        self._titles = (f"Post {number}" for number in count())
+        self._titles = titles
         self._began = perf_counter()
         self._reads = array("d")
         self._writes = array("d")

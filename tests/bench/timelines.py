@@ -13,6 +13,7 @@ import tempfile
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from datetime import UTC, datetime
+from itertools import count
 from math import log2
 from pathlib import Path
 from random import Random
@@ -261,8 +262,9 @@ async def measure(postgres: EmbeddedPostgres, graph: Graph, strategy: Strategy, 
         # All are known to the server, and have been arranged for, before the clock runs.
         await come(users, served.port)
         await settled(database)
+        titles = (f"Note {note}" for note in count())
         with timed("saturating"):
-            people = Crowd(crowd, Random(SEED))
+            people = Crowd(crowd, Random(SEED), titles)
             pids = (served.pid, postmaster(postgres))
             spent_s = [cpu_seconds(pid) for pid in pids]
             saturated = await people.saturate(plan.seconds, plan.warm_up_s)
@@ -271,7 +273,7 @@ async def measure(postgres: EmbeddedPostgres, graph: Graph, strategy: Strategy, 
             )
         await settled(database)
         with timed("pacing"):
-            paced = await Crowd(crowd, Random(SEED)).pace(PACED_RATE, plan.seconds, plan.warm_up_s)
+            paced = await Crowd(crowd, Random(SEED), titles).pace(PACED_RATE, plan.seconds, plan.warm_up_s)
         return Run(
             graph=graph.name,
             strategy=strategy,

@@ -138,7 +138,8 @@ async def test_what_was_published_before_there_were_timelines_has_its_place(
 
 async def blocks(admin: "asyncpg.Connection[asyncpg.Record]", reader: int) -> int:
     """Blocks of the database that a page of 50 posts reads."""
-    query = f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) SELECT * FROM timeline_page({reader}, {(1 << 63) - 1}, 50)"
+    page = f"timeline_pages(ARRAY[{reader}], ARRAY[{(1 << 63) - 1}], ARRAY[50])"
+    query = f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) SELECT * FROM {page}"
     # The first time its statements are planned, which reads the catalogue.
     await admin.fetchval(query)
     (explained,) = json.loads(await admin.fetchval(query))
