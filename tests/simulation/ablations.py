@@ -6,19 +6,24 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 from uuid import UUID
 
+from actors import fanout
 from actors.actor import Actor, Numbers
 from actors.keys import parse_key
 from actors.lease import Lease
 from actors.runtime.activation import Activation, Delivery, Envelope, Outcome
 from actors.runtime.alarms import Alarms
 from actors.runtime.committer import Committer
+from actors.runtime.feeds import Feeds
 from actors.runtime.hub import Hub
 from actors.runtime.node import Node
 from actors.runtime.outbox import Outbox
 from actors.runtime.registry import Registry
 from protocol.errors import DomainError
 from store.base import Batch, Claim, Fence, Loaded, Owners
+from store.memory import MemoryStore
+from store.memory_timelines import MemoryTimelines
 from store.rows import OutboxRow
+from tests.simulation import social_ablations as social
 from tests.simulation.oracles import JournalledStore
 from tests.simulation.patching import replaced
 
@@ -222,6 +227,22 @@ ABLATIONS: Mapping[str, Ablation] = MappingProxyType(
         "messages acknowledged undone": Ablation(100, removed=lambda: replaced(Outbox, _answered=_acknowledge_undone)),
         "messages not read on takeover": Ablation(100, removed=lambda: replaced(Node, _find_messages=_find_nothing)),
         "alarms not read on takeover": Ablation(100, removed=lambda: replaced(Alarms, _scan=_scan_nothing)),
+        "blocks not looked at when a page is read": Ablation(
+            30, removed=lambda: replaced(MemoryTimelines, _apart=social.never_apart)
+        ),
+        "a post pushed to the first of its followers": Ablation(
+            30, removed=lambda: replaced(fanout, pushed=social.first_chunk_only)
+        ),
+        "an edge pushed without what was before": Ablation(
+            30, removed=lambda: replaced(MemoryTimelines, _arrange=social.pushed_at_once)
+        ),
+        "nothing below the floor of a timeline": Ablation(
+            100, removed=lambda: replaced(MemoryTimelines, _pulled=social.nothing_below_the_floor)
+        ),
+        "a feed's position beyond open transactions": Ablation(
+            300, removed=lambda: replaced(JournalledStore, horizon=MemoryStore.horizon)
+        ),
+        "feeds by hints only": Ablation(30, removed=lambda: replaced(Feeds, _sweep=social.sweep_nothing)),
         "lease trusted past its time": Ablation(300, removed=lambda: replaced(Lease, held=_held_for_ever)),
     }
 )

@@ -22,8 +22,6 @@ from tests.simulation.edge import Connection, PushForm, Wire
 from tests.simulation.loop import Host, SimulatedLoop
 from tests.simulation.oracles import Journal, JournalledStore
 
-THINKS_S = 0.35
-"""The mean time between two things that a person does."""
 PATIENCE_S = (1.0, 4.0)
 """How long a person waits for an answer before it asks again, perhaps elsewhere."""
 RETRY_S = 0.5
@@ -170,6 +168,9 @@ class _Waiting(NamedTuple):
 class Client(ABC):
     """One person with one connection. Once ``finishing`` it asks for nothing new, and only follows."""
 
+    thinks_s = 0.35
+    """The mean time between two things that a person does."""
+
     def __init__(self, world: World, host: Host, by: Person, rng: Random, streams: Sequence[Stream]) -> None:
         self.by = by
         self.host = host
@@ -211,12 +212,12 @@ class Client(ABC):
 
     async def run(self) -> None:
         while not self.finishing:
-            await asyncio.sleep(self.rng.expovariate(1 / THINKS_S))
+            await asyncio.sleep(self.rng.expovariate(1 / self.thinks_s))
             await self._live()
         while True:
             await self._follow_all()
             self.finished = True
-            await asyncio.sleep(THINKS_S)
+            await asyncio.sleep(RETRY_S)
 
     async def _live(self) -> None:
         chance = self.rng.random()

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from store.base import StoreUnavailable
 from store.timelines import Strategy
 from tests.simulation.network import Link
+from tests.simulation.stories import Following
 
 if TYPE_CHECKING:
     from tests.simulation.world import Worker, World
@@ -41,7 +42,7 @@ class Faults:
             self._deploy,
             self._deploy_all,
             self._add,
-            *([self._set_strategy] if world.social else []),
+            *([self._set_strategy] if isinstance(world.story, Following) else []),
         ]
         self._kinds = rng.sample(kinds, rng.randint(1, KINDS_MAX))
         self._every_s = rng.choice((0.5, 1.0, 2.0, 4.0))

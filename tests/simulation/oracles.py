@@ -5,7 +5,7 @@ everything that reaches a client, is held against it.
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from typing import Any
 from uuid import UUID
 from zlib import crc32
@@ -22,6 +22,7 @@ from store.rows import (
     AccountRow,
     CommentRow,
     FindingRow,
+    FollowRow,
     MarkRow,
     NotificationRow,
     OutboxRow,
@@ -273,6 +274,7 @@ class JournalledStore(MemoryStore):
 
     def __init__(self, clock: Callable[[], float]) -> None:
         super().__init__(clock)
+        self.clock = clock
         self.observe: Callable[[Batch, set[int]], None] = lambda batch, passed: None
         """Is told of every commit, and of the slots that were written."""
         self._open: set[int] = set()
@@ -311,17 +313,45 @@ class JournalledStore(MemoryStore):
 
     # -- for the simulation
 
-    def seed(self, posts: Iterable[PostRow]) -> None:
-        """Have these posts, as they are after their creation."""
-        for post in posts:
-            state = PostStateRow(
-                post_id=post.id, version=1, head=1, last_comment_id=0, comments=0, reactions={}, applause=0
+    def seed_posts(self, ids: Iterable[int]) -> None:
+        """Have posts, as they are after their creation."""
+        for id in ids:
+            post = PostRow(
+                id=id,
+                author_id=None,
+                slug=None,
+                title=f"Post {id}",
+                body="",
+                tags=[],
+                state="published",
+                comments_open=True,
+                page_url=None,
+                changed_offset=1,
+                created_ms=self.now_ms(),
+                publish_ms=None,
+                published_ms=self.now_ms(),
+                edited_ms=None,
             )
-            journal = self.journal.posts[post.id]
+            state = PostStateRow(post_id=id, version=1, head=1, last_comment_id=0, comments=0, reactions={}, applause=0)
+            journal = self.journal.posts[id]
             journal.version = journal.head = 1
             journal.moved(0, 1)
             self.table(PostRow)[post.identity()] = post
             self.table(PostStateRow)[state.identity()] = state
+
+    def seed_people(self, people: Sequence[int], edges: Sequence[tuple[int, int]]) -> None:
+        """Have accounts of people who follow each other."""
+        for id in people:
+            followers, following = (sum(edge[at] == id for edge in edges) for at in (1, 0))
+            name = f"member{id}"
+            account = AccountRow(id=id, kind="member", handle=name, name=name, version=1, created_ms=1)
+            state = UserStateRow(user_id=id, version=1, head=0, followers=followers, following=following)
+            self.table(AccountRow)[account.identity()] = account
+            self.table(UserStateRow)[state.identity()] = state
+        for follower, followee in edges:
+            edge = FollowRow(follower=follower, followee=followee, created_ms=1, version=1)
+            self.table(FollowRow)[edge.identity()] = edge
+            self._written_by[FollowRow, edge.identity()] = 0
 
     def row(self, row_type: type[RowT], *identity: Any) -> RowT:
         """As it is kept, not a copy."""

@@ -4,7 +4,7 @@ Every write is an HTTP request with an operation id, repeated until it is answer
 """
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from random import Random
 from typing import Any
 
@@ -18,6 +18,7 @@ from protocol.commands import (
     Command,
     CreateComment,
     CreatePost,
+    DeleteComment,
     DeletePost,
     EditPost,
     Person,
@@ -58,14 +59,16 @@ class Written(Struct):
 class Society(Struct):
     """What all members know of each other."""
 
-    members: list[int]
-    posts: list[Written]
-    """That anyone has made; the last are the newest."""
+    members: Sequence[int]
     journal: SocialJournal
+    posts: list[Written] = []
+    """That anyone has made; the last are the newest."""
 
 
 class Member(Client):
     """Follows others and is followed."""
+
+    thinks_s = 0.2
 
     def __init__(self, world: World, host: Host, by: Person, rng: Random, society: Society, ids: Ids) -> None:
         social = society.journal
@@ -77,6 +80,7 @@ class Member(Client):
         self._ids = ids
         self.silenced: set[str] = set()
         """Kinds of which this person did not always want to be told."""
+        self._comments: list[tuple[Written, str]] = []
         self._said = 0
         self._ops = 0
 
@@ -178,9 +182,16 @@ class Member(Client):
         command: PostCommand = React(post=id, kind="like", on=self.rng.random() < 0.7)
         if chance < 0.3:
             command = Applaud(post=id, total=self.rng.choice((0, 1, 50)))
-        elif chance < 0.6:
+        elif chance < 0.5:
             command = CreateComment(post=id, body=self._title())
-        await self._do(post_key(post.id), command, lambda code: code == "post_not_found" and post.state != "published")
+        elif chance < 0.6 and self._comments:
+            post, comment = self._comments.pop(self.rng.randrange(len(self._comments)))
+            command = DeleteComment(post=str(post.id), comment=comment)
+        answer = await self._do(
+            post_key(post.id), command, lambda code: code == "post_not_found" and post.state != "published"
+        )
+        if isinstance(command, CreateComment) and answer is not None:
+            self._comments.append((post, answer.id))
 
     # -- notifications
 
@@ -241,6 +252,10 @@ class Member(Client):
         expected = [post.id for post in timeline(self._society.journal.store, self.by.id)]
         where = f"in the end the timeline of {self.by.handle}"
         self.journal.require(walked == expected, f"{where} is {walked}, by the rows {expected}")
+
+    def lacking(self, store: JournalledStore) -> list[str]:
+        misgrouped = self._society.journal.misgrouped(self.by.id, self.silenced)
+        return super().lacking(store) + ([f"{self.by.handle} {misgrouped}"] if misgrouped else [])
 
     def differing(self, store: JournalledStore) -> Iterator[str]:
         for post in self._society.posts:

@@ -4,14 +4,26 @@ Every page of a timeline is held against what it should be in the very step in w
 owe to whom is noted with every commit.
 """
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from typing import Any
 
 from msgspec import Struct
 
+from actors.keys import post_key
+from actors.telling import NEWS_ALARM
 from store.base import Batch
-from store.rows import BlockRow, FollowRow, MuteRow, NotificationRow, PostRow, UserStateRow
+from store.rows import (
+    AlarmRow,
+    BlockRow,
+    CommentRow,
+    FollowRow,
+    MuteRow,
+    NotificationRow,
+    PostRow,
+    ReactionRow,
+    UserStateRow,
+)
 from store.timelines import PLACE_MAX, Page, Timelines
 from tests.simulation.oracles import Journal, JournalledStore, StreamJournal
 
@@ -62,13 +74,22 @@ class SocialJournal:
         self.versions = dict.fromkeys(readers, 1)
         """Of each person's actor."""
         self.notifications: dict[int, StreamJournal] = defaultdict(StreamJournal)
+        self.hid: set[int] = set()
+        """Who ever blocked or muted somebody, or was blocked: what they are told of may leave something out."""
+        self._unaware: set[int] = set()
+        """Who was never told of some followers."""
         self._readers = readers
+
+    def begin(self) -> None:
+        self._unaware = {followee for _, followee in self.store.identities(FollowRow)}
+        self.store.observe = self.committed
 
     def committed(self, batch: Batch, passed: set[int]) -> None:
         self._told(batch, passed)
         for row_type in (FollowRow, BlockRow, MuteRow):
             for slot, identity in batch.writes.get(row_type, {}):
                 if slot in passed:
+                    self.hid |= {BlockRow: {*identity}, MuteRow: {identity[0]}}.get(row_type, set())
                     self._tied(*identity)
         for (slot, _), row in batch.writes.get(PostRow, {}).items():
             if slot in passed and isinstance(row, PostRow):
@@ -115,6 +136,35 @@ class SocialJournal:
             followers, following = (sum(edge[at] == person for edge in edges) for at in (1, 0))
             if counted != (followers, following, posts.count(person)):
                 yield f"counts {counted}, rows {(followers, following, posts.count(person))}: {state}"
+
+    def misgrouped(self, person: int, silenced: set[str]) -> str | None:
+        """Counts of groups equal who did what they tell of, for somebody who always wanted to be told of the others."""
+        if person in self.hid:
+            return None
+        kinds = {"reaction", "applause", "comment", *(["follow"] if person not in self._unaware else [])} - silenced
+        groups = (row for row in self.store.of(NotificationRow, person) if not row.gone)
+        told: dict[tuple[str, int], int] = {(row.kind, row.post_id): row.count for row in groups}
+        done = self._done_to(person)
+        # By a clock that is ahead, news may be told much later.
+        waiting = {actor for actor, name in self.store.identities(AlarmRow) if name == NEWS_ALARM}
+        for kind, post in sorted(told.keys() | done.keys()):
+            counts = told.get((kind, post), 0), done[kind, post]
+            if kind in kinds and post_key(post) not in waiting and counts[0] != counts[1]:
+                return f"is told of {kind} to {post}: {counts[0]}, not {counts[1]}"
+        return None
+
+    def _done_to(self, person: int) -> Counter[tuple[str, int]]:
+        """What others did that the person is to be told of, by kind and post."""
+        store = self.store
+        mine = {row.id for row in store.rows(PostRow) if row.author_id == person and row.state == "published"}
+        reactions = (row for row in store.rows(ReactionRow) if row.amount and row.user_id != person)
+        comments = (row for row in store.rows(CommentRow) if row.state == "visible" and row.author_id != person)
+        kinds = {"like": "reaction", "applause": "applause"}
+        return Counter(
+            [(kinds[row.kind], row.post_id) for row in reactions if row.post_id in mine]
+            + [("comment", row.post_id) for row in comments if row.post_id in mine]
+            + [("follow", 0) for _, followee in store.identities(FollowRow) if followee == person]
+        )
 
 
 class WatchedTimelines:

@@ -11,10 +11,9 @@ from typing import Any, cast
 from msgspec import Raw
 from msgspec.structs import replace
 
-from actors.keys import post_key
 from actors.policy import Policy
 from actors.runtime.activation import Activation, Envelope, Phase, Taken
-from actors.runtime.env import Env, Ids
+from actors.runtime.env import Env
 from actors.runtime.messages import decode_answer
 from actors.runtime.metrics import BusFigures, Metrics
 from actors.runtime.node import Node
@@ -23,27 +22,21 @@ from protocol.errors import DomainError
 from store.base import Store, StoreUnavailable
 from store.bus import Bus, BusUnavailable
 from store.memory_bus import Broker
-from store.rows import AccountRow, AlarmRow, OutboxRow, PostRow, UserStateRow
-from store.timelines import Strategy, Timelines
+from store.rows import AlarmRow, OutboxRow
+from store.timelines import Strategy
 from tests.simulation.clients import Client
-from tests.simulation.commenters import Commenter
 from tests.simulation.edge import Connection, PushForm, Wire
 from tests.simulation.faults import STRATEGIES, Faults
 from tests.simulation.loop import Host, SimulatedLoop
 from tests.simulation.network import Link, StoreServer, TravellingStore, Weather
 from tests.simulation.oracles import Journal, JournalledStore, differences
-from tests.simulation.social import Member, Society
-from tests.simulation.social_oracles import SocialJournal, WatchedTimelines
+from tests.simulation.stories import Commenting, Following, Story
 
 STARTED_AT_S = 1_770_000_000.0
-POSTS = (7, 8, 9)
 WORKERS = 3
-COMMENTERS = 4
-SOCIAL = 1 / 3
-"""Of the seeds, those that tell of people who follow each other."""
-MEMBERS = (101, 102, 103, 104)
-COMMENTERS_BESIDE = 1
-CELEBRITY_FOLLOWERS = 2
+OF_FOLLOWING = 1 / 3
+"""Of the seeds, those that tell of people who follow each other; the others, of people who comment."""
+CELEBRITY_FOLLOWERS = (2, 3)
 TROUBLE_S = 12.0
 """Virtual seconds of faults; then everything heals."""
 FINISH_WITHIN_S = 40.0
@@ -224,11 +217,10 @@ class World:
         self.seed = seed
         self.rng = Random(seed)
         self.metrics = metrics
-        self.social = self.rng.random() < SOCIAL
         self.policy = Policy(
             edit_window_s=EDIT_WINDOW_S,
             erased_comments=self.rng.choice(("tombstone", "anonymous")),
-            celebrity_followers=CELEBRITY_FOLLOWERS,
+            celebrity_followers=self.rng.choice(CELEBRITY_FOLLOWERS),
             timelines=self.rng.choice(STRATEGIES),
         )
         self.loop = SimulatedLoop(Random(self.rng.getrandbits(64)))
@@ -237,7 +229,6 @@ class World:
         self.journal = Journal(self.loop.time, self._stop, say)
         self.memory = store(self._store_clock)
         self.memory.journal = self.journal
-        self.society = Society(list(MEMBERS), [], SocialJournal(self.memory, self.journal, MEMBERS))
         self.weather = Weather()
         self.broker = Broker(self._route)
         self.bus_links: dict[str, Link] = {}
@@ -246,6 +237,7 @@ class World:
         self.clients: list[Client] = []
         self._weather_rng = Random(self.rng.getrandbits(64))
         self._started = 0
+        self.story: Story = (Following if self.rng.random() < OF_FOLLOWING else Commenting)(self)
         self._over = self.loop.create_future()
 
     # -- the run
@@ -254,9 +246,6 @@ class World:
         """Raises what the simulation itself does wrong; what the product does wrong is in the journal."""
         with self._logged() as log:
             try:
-                self._make_posts()
-                if self.social:
-                    self._make_members()
                 task = self.loop.spawn(self.loop.outside, self._play(), "play")
                 self.loop.run_until_complete(asyncio.wait([task, self._over], return_when=asyncio.FIRST_COMPLETED))
                 if self.journal.violation is None:
@@ -268,10 +257,7 @@ class World:
     async def _play(self) -> None:
         for _ in range(WORKERS):
             self.start_worker()
-        for number in range(1, (COMMENTERS_BESIDE if self.social else COMMENTERS) + 1):
-            self._start_client(Commenter, number, POSTS, self.policy)
-        for number in MEMBERS if self.social else ():
-            self._start_client(Member, number, self.society, self._ids())
+        self.story.begin()
         looking = asyncio.create_task(self._keep_looking())
         faults = Faults(self, Random(self.rng.getrandbits(64)))
         await faults.play(TROUBLE_S)
@@ -302,18 +288,17 @@ class World:
             await asyncio.sleep(0.2)
 
     async def _misjudged(self) -> list[str]:
-        """Which workers are wrong about who is subscribed to what; everyone is, to everything."""
-        there = {client.name() for client in self.clients if isinstance(client, Commenter)}
+        """Which workers are wrong about who is subscribed to what."""
         found = []
         for worker in self.workers:
-            for post in POSTS:
+            for key, names in self.story.listeners().items():
                 if worker.node is None:
                     continue
-                asking = self.loop.spawn(worker.host, worker.node.presence(post_key(post)), "presence")
+                asking = self.loop.spawn(worker.host, worker.node.presence(key), "presence")
                 done, _ = await asyncio.wait([asking], timeout=PRESENCE_WITHIN_S)
                 seen = {present.client for each in done for present in each.result().listed}
-                if seen != there:
-                    found.append(f"{worker.host} sees {seen} at post {post}, not {there}")
+                if seen != names:
+                    found.append(f"{worker.host} sees {seen} at {key}, not {names}")
         return found
 
     def _undelivered(self) -> Iterator[str]:
@@ -329,8 +314,8 @@ class World:
     def _unfinished(self) -> list[str]:
         """Who still waits, and for what."""
         found = list(self._undelivered())
-        if self.social and not found:
-            found += self.society.journal.miscounted()
+        if not found:
+            found += self.story.unfinished()
         for client in self.clients:
             if not client.finished:
                 found.append(f"{client.by.handle} waits for an answer")
@@ -350,44 +335,6 @@ class World:
 
     def _store_clock(self) -> float:
         return STARTED_AT_S + self.loop.time()
-
-    def _make_posts(self) -> None:
-        """Each post as it is after its creation."""
-        self.memory.seed(
-            PostRow(
-                id=post,
-                author_id=None,
-                slug=None,
-                title=f"Post {post}",
-                body="",
-                tags=[],
-                state="published",
-                comments_open=True,
-                page_url=None,
-                changed_offset=1,
-                created_ms=int(STARTED_AT_S * 1000),
-                publish_ms=None,
-                published_ms=int(STARTED_AT_S * 1000),
-                edited_ms=None,
-            )
-            for post in POSTS
-        )
-
-    def _make_members(self) -> None:
-        """People with accounts, who follow nobody yet."""
-        journal = self.society.journal
-        self.memory.observe = journal.committed
-        self.memory.timelines = cast(Timelines, WatchedTimelines(self.memory.timelines, self.memory))
-        for id in MEMBERS:
-            account = AccountRow(
-                id=id, kind="member", handle=f"member{id}", name=f"Member {id}", version=1, created_ms=1
-            )
-            state = UserStateRow(user_id=id, version=1, head=0, followers=0, following=0)
-            self.memory.table(AccountRow)[account.identity()] = account
-            self.memory.table(UserStateRow)[state.identity()] = state
-
-    def _ids(self) -> Ids:
-        return Ids(Env(self._store_clock, self.loop.time, Random(self.rng.getrandbits(64))))
 
     def start_worker(self, label: str | None = None) -> Worker:
         self._started += 1
@@ -415,7 +362,7 @@ class World:
             self.workers.remove(worker)
             self.trace(f"{worker.host} is gone")
 
-    def _start_client(self, kind: Callable[..., Client], number: int, *settings: Any) -> None:
+    def start_client(self, kind: Callable[..., Client], number: int, *settings: Any) -> None:
         handle = f"{kind.__name__.lower()}{number}"
         by = Person(id=number, handle=handle, name=f"Person {number}", viewer=number)
         client = kind(self, Host(handle), by, Random(self.rng.getrandbits(64)), *settings)
@@ -481,8 +428,8 @@ class World:
 
     def _look(self) -> None:
         for worker in self.workers:
-            for post in POSTS:
-                activation = worker.node and worker.node._registry.find(post_key(post))
+            for key in self.story.keys:
+                activation = worker.node and worker.node._registry.find(key)
                 if worker.node and activation:
                     self._look_at(worker, worker.node, activation)
         for failure in self.loop.failures:

@@ -1,0 +1,92 @@
+"""What is told in one seed: who is in the world, and what must come of it beside what each of them knows."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import permutations
+from random import Random
+from typing import TYPE_CHECKING, cast
+
+from actors.keys import post_key, user_key
+from actors.runtime.env import Env, Ids
+from store.timelines import Timelines
+from tests.simulation.commenters import Commenter
+from tests.simulation.social import Member, Society
+from tests.simulation.social_oracles import SocialJournal, WatchedTimelines
+
+if TYPE_CHECKING:
+    from tests.simulation.world import World
+
+POSTS = (7, 8, 9)
+COMMENTERS = 4
+MEMBERS = (101, 102, 103, 104)
+FOLLOWING = 0.5
+"""Of all edges that there could be, those in the beginning."""
+
+
+class Story(ABC):
+    """What a world asks of its story."""
+
+    keys: Sequence[str]
+    """Actors that are looked at all the time."""
+
+    def __init__(self, world: "World") -> None:
+        self.world = world
+
+    @abstractmethod
+    def begin(self) -> None:
+        """Have everything that was before, and the people."""
+
+    @abstractmethod
+    def unfinished(self) -> Iterator[str]:
+        """What is not yet as it must be in the end, once all messages are delivered."""
+
+    @abstractmethod
+    def listeners(self) -> Mapping[str, set[str | None]]:
+        """Of each stream, the names of the connections that are subscribed to it in the end."""
+
+
+class Commenting(Story):
+    """Everyone comments on all posts."""
+
+    def __init__(self, world: "World") -> None:
+        super().__init__(world)
+        self.keys = [post_key(post) for post in POSTS]
+
+    def begin(self) -> None:
+        world = self.world
+        world.memory.seed_posts(POSTS)
+        for number in range(1, COMMENTERS + 1):
+            world.start_client(Commenter, number, POSTS, world.policy)
+
+    def unfinished(self) -> Iterator[str]:
+        yield from ()
+
+    def listeners(self) -> Mapping[str, set[str | None]]:
+        names = {client.name() for client in self.world.clients}
+        return dict.fromkeys(self.keys, names)
+
+
+class Following(Story):
+    """People follow, block and mute each other, write posts, and read what the others wrote."""
+
+    def __init__(self, world: "World") -> None:
+        super().__init__(world)
+        self.keys = [user_key(member) for member in MEMBERS]
+        self._edges = [edge for edge in permutations(MEMBERS, 2) if world.rng.random() < FOLLOWING]
+        self._journal = SocialJournal(world.memory, world.journal, MEMBERS)
+
+    def begin(self) -> None:
+        world, memory = self.world, self.world.memory
+        memory.seed_people(MEMBERS, self._edges)
+        self._journal.begin()
+        memory.timelines = cast(Timelines, WatchedTimelines(memory.timelines, memory))
+        society = Society(MEMBERS, self._journal)
+        for number in MEMBERS:
+            env = Env(memory.clock, world.loop.time, Random(world.rng.getrandbits(64)))
+            world.start_client(Member, number, society, Ids(env))
+
+    def unfinished(self) -> Iterator[str]:
+        yield from self._journal.miscounted()
+
+    def listeners(self) -> Mapping[str, set[str | None]]:
+        return {user_key(client.by.id): {client.name()} for client in self.world.clients}
