@@ -30,6 +30,7 @@ KEYS_BYTES_MAX = 262_144
 FETCH_TIMEOUT_S = 5.0
 CLOCK_SKEW_S = 30
 USERS_REMEMBERED_MAX = 50_000
+TOKENS_REMEMBERED_MAX = 10_000
 
 Role = Literal["member", "author", "moderator", "admin"]
 _ROLES: Final[dict[str, Role]] = {
@@ -179,11 +180,12 @@ class HostUsers:
         self._keys = keys
         self._clock = clock
         self._known: OrderedDict[str, tuple[HostUser, Person]] = OrderedDict()
+        self._verified: OrderedDict[str, tuple[Key, HostClaims]] = OrderedDict()
+        """Tokens whose signature was found to hold, by which key: who reads a page asks with the same one again."""
 
     async def authenticate(self, token: str) -> tuple[Person, HostClaims]:
         """Who a token of the host's is. Raises ``Refused``: ``unauthorized``, ``token_expired``; ``Unavailable``."""
-        key = await self._keys.key_of(token)
-        claims = self._checked(verified_payload(token, key.key, key.algorithms))
+        claims = self._claims(token, await self._keys.key_of(token))
         return await self._person(claims.user), claims
 
     def forget(self, account: int) -> None:
@@ -192,13 +194,19 @@ class HostUsers:
             if person.id == account:
                 del self._known[user_id]
 
-    def _checked(self, payload: dict[str, Any]) -> HostClaims:
-        try:
-            claims = msgspec.convert(payload, HostClaims)
-        except msgspec.ValidationError as error:
-            raise Refused("unauthorized", f"the host's token: {error}") from None
-        if claims.user.id != _kept(text.plain, claims.user.id):
-            raise Refused("unauthorized", "the host's token: user.id has characters that cannot be kept")
+    def _claims(self, token: str, key: Key) -> HostClaims:
+        verified = self._verified.get(token)
+        if verified is not None and verified[0].key is key.key:
+            self._verified.move_to_end(token)
+            return self._timely(verified[1])
+        claims = self._timely(_claims(verified_payload(token, key.key, key.algorithms)))
+        self._verified[token] = key, claims
+        self._verified.move_to_end(token)
+        if len(self._verified) > TOKENS_REMEMBERED_MAX:
+            self._verified.popitem(last=False)
+        return claims
+
+    def _timely(self, claims: HostClaims) -> HostClaims:
         now = self._clock()
         if claims.exp <= now:
             raise Refused("token_expired")
@@ -258,6 +266,16 @@ class HostUsers:
         )
         view: AccountView = await self._backend.ask(f"user:{account}", command, ANONYMOUS)
         return view
+
+
+def _claims(payload: dict[str, Any]) -> HostClaims:
+    try:
+        claims = msgspec.convert(payload, HostClaims)
+    except msgspec.ValidationError as error:
+        raise Refused("unauthorized", f"the host's token: {error}") from None
+    if claims.user.id != _kept(text.plain, claims.user.id):
+        raise Refused("unauthorized", "the host's token: user.id has characters that cannot be kept")
+    return claims
 
 
 def handle_candidates(username: str, account: int) -> Iterator[str]:

@@ -13,10 +13,14 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
+from protocol.accounts import AccountView
+from protocol.commands import Command, Person
 from protocol.errors import Refused, Unavailable
-from protocol.gateway.hosts import KEYS_PAUSE_S, KEYS_TTL_S, PublishedKeys, handle_candidates, jwks_fetcher
+from protocol.gateway.backend import Answer
+from protocol.gateway.hosts import KEYS_PAUSE_S, KEYS_TTL_S, HostUsers, PublishedKeys, handle_candidates, jwks_fetcher
 from protocol.gateway.tokens import verified_payload
 from tests.gateway.http_site import http_site
+from tests.gateway.recording import RecordingBackend
 
 RSA = rsa.generate_private_key(public_exponent=65_537, key_size=2_048)
 EC = ec.generate_private_key(ec.SECP256R1())
@@ -60,6 +64,16 @@ class Publisher:
 
     def keys(self) -> PublishedKeys:
         return PublishedKeys(self.fetch, lambda: self.now)
+
+
+class OneAccount(RecordingBackend):
+    """Every user is the same one."""
+
+    async def ask(self, key: str, command: Command, by: Person, op: str | None = None) -> Answer:
+        return AccountView(
+            id="7", handle="ada", name="ada", url=None, role="member", kind="host", email=None,
+            created_at="2026-01-01T00:00:00Z", posts=0, followers=0, following=0,
+        )  # fmt: skip
 
 
 async def verified(keys: PublishedKeys, token: str) -> dict[str, Any]:
@@ -196,3 +210,25 @@ async def test_what_is_no_key_set_is_not_read(aiohttp_server: Any, answer: web.R
 )
 def test_a_handle_is_made_of_the_hosts_name(username: str, candidates: list[str]) -> None:
     assert list(handle_candidates(username, 7)) == candidates
+
+
+async def test_a_token_that_was_good_is_refused_once_it_has_ended_or_its_key_is_withdrawn() -> None:
+    publisher = Publisher(jwks(jwk(RSA, "r")))
+    now = time.time()
+    users = HostUsers(OneAccount(), publisher.keys(), lambda: now)
+    token = signed(RSA, "RS256", "r")
+    for _ in range(2):
+        _, claims = await users.authenticate(token)
+        assert claims.user.username == "ada"
+    publisher.answer = jwks(jwk(EC, "r"))
+    publisher.now += KEYS_TTL_S + 1
+    with pytest.raises(Refused) as withdrawn:
+        await users.authenticate(token)
+    assert withdrawn.value.code == "unauthorized"
+    publisher.answer = jwks(jwk(RSA, "r"))
+    publisher.now += KEYS_TTL_S + 1
+    await users.authenticate(token)
+    now += 601
+    with pytest.raises(Refused) as ended:
+        await users.authenticate(token)
+    assert ended.value.code == "token_expired"
