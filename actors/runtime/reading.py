@@ -1,6 +1,6 @@
 """Reads what decisions need from the store."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from typing import assert_never
 
 from actors.actor import (
@@ -14,8 +14,30 @@ from actors.actor import (
     RelationsNeeded,
     TracesNeeded,
 )
+from actors.keys import parse_key, post_key, slot_of
 from actors.news import TOLD_MAX, Found
+from actors.runtime.outbox import decode_message
+from protocol.notifications import Notify, TakeBack
 from store.base import Store
+from store.rows import OutboxRow
+
+
+def _on_its_way(post: str, sent: Iterable[OutboxRow], gone: Sequence[int]) -> set[tuple[int, int]]:
+    """Of what ``post`` has sent, as of ``Found.told``, what is not taken back by what it has sent after that."""
+    waiting: set[tuple[int, int]] = set()
+    for row in sent:
+        command = decode_message(row.payload) if row.sender == post else None
+        match command:
+            case Notify():
+                _, person = parse_key(row.receiver)
+                about = {notice.comment for notice in command.notices}
+                waiting |= {(person, comment) for comment in (about & set(gone) if gone else (0,))}
+            case TakeBack():
+                _, person = parse_key(row.receiver)
+                waiting -= {(person, comment) for comment in command.comments or (0, *gone)}
+            case _:
+                pass
+    return waiting
 
 
 class Reading:
@@ -56,8 +78,15 @@ class Reading:
         return Found(
             comments=await self._store.comments(post, need.comments) if need.comments else (),
             handles=await notifications.handles(need.handles) if need.handles else {},
-            told=() if need.gone is None else await notifications.told_about(post, need.gone, limit=TOLD_MAX),
+            told=() if need.gone is None else await self._told(post, need.gone),
         )
+
+    async def _told(self, post: int, gone: Sequence[int]) -> Sequence[tuple[int, int]]:
+        """Who was told about what is gone, and to whom it is on its way: (person, comment)."""
+        # In this order: what arrives in between is found twice.
+        sent = await self._store.outbox([slot_of(post_key(post))])
+        told = await self._store.notifications.told_about(post, gone, limit=TOLD_MAX)
+        return list(dict.fromkeys([*told, *_on_its_way(post_key(post), sent, gone)]))
 
     async def _notices(self, actor: Actor, user: int, need: NoticesNeeded) -> None:
         store = self._store

@@ -7,12 +7,13 @@ from typing import Any
 import pytest
 
 from actors.keys import post_key, slot_of, user_key
+from actors.runtime.outbox import decode_message
 from protocol.accounts import DeleteAccount
-from protocol.commands import Applaud, CreatePost, DeletePost, Person
+from protocol.commands import Applaud, Command, CreatePost, DeleteComment, DeletePost, Person
 from protocol.cursor import Cursor
 from protocol.errors import Refused
 from protocol.graph import Block, Follow, Mute, Unfollow
-from protocol.notifications import EditPreferences, MarkRead, NotificationPage
+from protocol.notifications import EditPreferences, MarkRead, NotificationPage, TakeBack
 from store.memory import Held, MemoryStore, ReplyLost, RequestLost
 from store.rows import AlarmRow, NotificationRow, OutboxRow, UserStateRow
 from tests.actors.runtime.cluster_rig import ask, cluster, make_posts
@@ -127,6 +128,25 @@ async def test_a_deleted_post_takes_back_all_that_was_told_about_it(rig: Rig) ->
     assert await told(rig) == await told(rig, BOB) == []
     await asyncio.sleep(5)
     assert [row for row in rig.store.rows(AlarmRow) if row.actor == post_key(POST)] == []
+
+
+@pytest.mark.parametrize("gone", [DeletePost(post=str(POST)), delete("1")])
+async def test_what_is_on_its_way_to_somebody_is_taken_back_too(rig: Rig, gone: Command) -> None:
+    arrives = asyncio.Event()
+    await rig.ask(say("hello"), BOB)
+    await rig.ask(say("hello", parent="1"), CID)
+    for _ in (ANN, BOB):
+        rig.fault(Held("notification_groups", arrives))
+    await asyncio.sleep(1.5)
+    await rig.ask(gone, BOB if isinstance(gone, DeleteComment) else ANN)
+    await asyncio.sleep(5)
+    assert rig.store.rows(NotificationRow) == []
+    taken_back = [row for row in rig.store.rows(OutboxRow) if decode_message(row.payload).method == TakeBack.method]
+    assert len(taken_back) <= 2
+    arrives.set()
+
+    assert await told(rig, BOB) == []
+    assert await told(rig) == ([("comment", None, 1, ["3"])] if isinstance(gone, DeleteComment) else [])
 
 
 async def test_a_deleted_account_is_named_nowhere_and_keeps_nothing(rig: Rig) -> None:
