@@ -4,7 +4,7 @@ from msgspec.structs import replace
 
 from actors.actor import Decision, SessionSaved
 from actors.userstate import UserState
-from protocol.accounts import REFRESH_GRACE_MS, EndSession, OpenSession, RotateSession, SessionState
+from protocol.accounts import REFRESH_GRACE_MS, CheckSession, EndSession, OpenSession, RotateSession, SessionState
 from protocol.errors import Refused
 from protocol.views import Ack
 from store.rows import SessionRow
@@ -52,6 +52,15 @@ def rotate(state: UserState, command: RotateSession, now_ms: int) -> Decision:
         raise Refused("session_ended", "the refresh token was used before; sign in again")
 
     return Decision(answer=ended, events=(stolen,))
+
+
+def check(state: UserState, command: CheckSession, now_ms: int) -> Decision:
+    state.active_account()
+    if command.session is not None:
+        session = state.sessions.get(command.session)
+        if session is None or session.expires_ms <= now_ms:
+            raise Refused("session_ended")
+    return Decision(answer=Ack)
 
 
 def end(state: UserState, command: EndSession, now_ms: int) -> Decision:

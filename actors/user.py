@@ -10,6 +10,7 @@ from actors.actor import Decision, Need, ReadHead, ReadUnread, RingAlarm, Traces
 from actors.jobs import EdgesClosed, TimelineTended
 from actors.userstate import UserState
 from protocol.accounts import (
+    CheckSession,
     CreateAccount,
     DeleteAccount,
     EditAccount,
@@ -71,6 +72,8 @@ class UserActor(UserState):
                 return sessions.open_(self, command, now_ms)
             case RotateSession():
                 return sessions.rotate(self, command, now_ms)
+            case CheckSession():
+                return sessions.check(self, command, now_ms)
             case EndSession():
                 return sessions.end(self, command, now_ms)
             case RedeemTicket():

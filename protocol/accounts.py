@@ -133,6 +133,15 @@ class RotateSession(UserCommand, frozen=True, kw_only=True):
     ttl_ms: int
 
 
+class CheckSession(UserCommand, frozen=True, kw_only=True):
+    """Refuses ``account_not_found``, and ``session_ended`` for a session that is not there any more."""
+
+    method = "session.check"
+    writes = False
+    session: str | None
+    """None: one that is not kept here."""
+
+
 class EndSession(UserCommand, frozen=True, kw_only=True):
     """Sign out; a no-op on a session that has ended."""
 

@@ -413,12 +413,13 @@ STREAMS: tuple[Endpoint, ...] = (
     Endpoint(
         method="GET", path="/v1/feed/events", name="stream_feed", subject="Live",
         summary="Posts of those whom one follows, and one's own, as they are published, edited or deleted, as "
-        "Server-Sent Events, by the same rules. A post may come more than once.",
+        "Server-Sent Events, by the same rules. A post may come more than once. With the ids of a stream that a ticket "
+        "has opened, in Last-Event-ID, that ticket opens it again while the session lives, as EventSource does.",
         who="writer", query=requests.StreamEvents, answer=str, media_type="text/event-stream",
     ),
     Endpoint(
         method="GET", path="/v1/notifications/events", name="stream_notifications", subject="Live",
-        summary="What one is told as it happens, as Server-Sent Events, by the same rules.",
+        summary="What one is told as it happens, as Server-Sent Events, by the same rules as the feed.",
         who="writer", query=requests.StreamEvents, answer=str, media_type="text/event-stream",
         errors=("account_not_found",),
     ),

@@ -19,7 +19,7 @@ from protocol import centrifuge as wire
 from protocol.buckets import TokenBucket
 from protocol.channels import key_of
 from protocol.commands import Command, Person
-from protocol.cursor import Cursor
+from protocol.cursor import Cursor, bare
 from protocol.decode import decode_command
 from protocol.delivery import PRESENT_LISTED_MAX, Attached, Presence, Published
 from protocol.errors import (
@@ -230,7 +230,7 @@ class Session:
         if len(self._epochs) >= self._limits.subscriptions_max:
             raise Refused("limit_exceeded", f"at most {self._limits.subscriptions_max} subscriptions a connection")
         self._epochs[request.channel] = None
-        since = Cursor(request.epoch, request.offset) if request.recover else None
+        since = Cursor(bare(request.epoch), request.offset) if request.recover else None
         return Subscribe(id, request.channel, since, bool(request.flag & wire.REJECT_UNRECOVERED))
 
     def _history(self, id: int, request: wire.HistoryRequest) -> ReadHistory:
@@ -241,7 +241,7 @@ class Session:
             return ReadHistory(id, channel, None, 0)
         epoch = self._epochs[channel]
         assert epoch is not None
-        since = Cursor(request.since.epoch or epoch, request.since.offset) if request.since else Cursor(epoch, 0)
+        since = Cursor(bare(request.since.epoch) or epoch, request.since.offset) if request.since else Cursor(epoch, 0)
         limit = HISTORY_PAGE_MAX if request.limit < 0 else min(request.limit, HISTORY_PAGE_MAX)
         return ReadHistory(id, channel, since, limit)
 

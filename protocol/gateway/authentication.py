@@ -2,7 +2,7 @@
 
 from msgspec.structs import replace
 
-from protocol.accounts import RedeemTicket
+from protocol.accounts import CheckSession, RedeemTicket
 from protocol.errors import Refused
 from protocol.gateway.backend import Backend
 from protocol.gateway.hosts import HostUsers
@@ -47,6 +47,25 @@ class Authentication:
             used = refusal.code == "operation_reused"
             reason = "the ticket was used before" if used else "the account was deleted"
             raise Refused("unauthorized", reason) from None
+        return self._live(identity)
+
+    def receipt(self, ticket: str) -> str:
+        return self._tokens.receipt(ticket)
+
+    async def resume(self, ticket: str, receipt: str) -> Identity:
+        if len(ticket) > TOKEN_CHARS_MAX:
+            raise Refused("unauthorized", "the ticket is too long")
+        _, identity = self._tokens.read_used_ticket(ticket, receipt)
+        # The host's sessions are known by their tokens only, and live as long as these; ours outlive them.
+        of_host = identity.session is None or identity.session.startswith(HOST_SESSION)
+        if of_host and self._tokens.ended(identity):
+            raise Refused("token_expired")
+        account = identity.person.id
+        command = CheckSession(account=account, session=None if of_host else identity.session)
+        try:
+            await self._backend.ask(f"user:{account}", command, identity.person)
+        except Refused:
+            raise Refused("unauthorized", "the session has ended") from None
         return self._live(identity)
 
     async def _host_identity(self, hosts: HostUsers, token: str) -> Identity:

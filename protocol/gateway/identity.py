@@ -39,3 +39,14 @@ class Authenticator(Protocol):
     async def redeem(self, ticket: str, visitor: Visitor) -> Identity:
         """Who a ticket was made for: single use, one minute. Raises as ``authenticate``."""
         ...
+
+    def receipt(self, ticket: str) -> str:
+        """What only those get to see who read what ``ticket`` has opened."""
+        ...
+
+    async def resume(self, ticket: str, receipt: str) -> Identity:
+        """Who a ticket was made for, that was used and whose receipt this is: while the session lives.
+
+        Raises as ``authenticate``.
+        """
+        ...

@@ -3,11 +3,15 @@
 Every event of the stream has its cursor as ``id``, so that a browser resumes by itself; counters and typing have none
 and leave the last one as it is. ``event: reset`` says that a cursor cannot be resumed and the client must reload; its
 ``id`` is the position that the stream goes on from.
+
+A browser comes back with the address that it began with, and so with a ticket that is used up: addresses get into logs,
+so that they must be worth nothing. Where a stream is only its owner's, the ids that were opened by a ticket bear its
+receipt, which no address shows: in ``Last-Event-ID`` it opens the stream again, for as long as the session lives.
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
-from typing import Final
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Final, NamedTuple
 
 import msgspec
 from aiohttp import HttpVersion11, hdrs, web
@@ -15,7 +19,7 @@ from aiohttp.abc import AbstractStreamWriter
 from aiohttp_sse import EventSourceResponse
 
 from protocol import sse
-from protocol.cursor import Cursor, parse_cursor
+from protocol.cursor import RECEIPT, Cursor, parse_cursor, receipt_in
 from protocol.delivery import Attached, Form, Published
 from protocol.errors import Overloaded, Refused
 from protocol.gateway.addresses import visitor_of
@@ -37,18 +41,22 @@ class SseForm:
 
     names_stream = False
 
-    def __init__(self, *, chunked: bool) -> None:
+    def __init__(self, *, chunked: bool, receipt: str = "") -> None:
+        """With a ``receipt`` for one connection, else for all."""
         self._chunked = chunked
+        self._behind_epoch = f"{RECEIPT}{receipt}" if receipt else ""
 
     def encode(self, key: str, epoch: str, items: Sequence[Published]) -> bytes:
-        return self.frame(b"".join(_event(epoch, item) for item in items))
+        return self.frame(b"".join(self.event(epoch, item) for item in items))
+
+    def event(self, epoch: str, item: Published) -> bytes:
+        return sse.block(item.data, id=None if item.offset is None else self.id(epoch, item.offset))
+
+    def id(self, epoch: str, offset: int) -> str:
+        return str(Cursor(epoch + self._behind_epoch, offset))
 
     def frame(self, blocks: bytes) -> bytes:
         return sse.chunk(blocks) if self._chunked else blocks
-
-
-def _event(epoch: str, item: Published) -> bytes:
-    return sse.block(item.data, id=None if item.offset is None else str(Cursor(epoch, item.offset)))
 
 
 class _Handshake(EventSourceResponse):
@@ -62,6 +70,14 @@ class _Handshake(EventSourceResponse):
         return await web.StreamResponse.prepare(self, request)
 
 
+class Admitted(NamedTuple):
+    """Who listens."""
+
+    identity: Identity
+    receipt: str = ""
+    """Of the ticket that was shown."""
+
+
 class SseEndpoint:
     """Serves ``GET /v1/posts/{id}/events``, ``GET /v1/feed/events`` and ``GET /v1/notifications/events``."""
 
@@ -71,22 +87,24 @@ class SseEndpoint:
         self._bare = SseForm(chunked=False)
 
     async def of_post(self, request: web.Request) -> web.StreamResponse:
-        """See ``_serve``."""
-        return await self._serve(request, lambda _: _post_key(request))
+        """See ``_serve``. Who comes back with a ticket that is used up reads as anyone may."""
+        return await self._serve(request, lambda _: _post_key(request), self._reader)
 
     async def of_notifications(self, request: web.Request) -> web.StreamResponse:
         """See ``_serve``; for who is signed in."""
-        return await self._serve(request, lambda identity: f"user:{_own(identity)}")
+        return await self._serve(request, lambda identity: f"user:{_own(identity)}", self._owner)
 
     async def of_feed(self, request: web.Request) -> web.StreamResponse:
         """See ``_serve``; for who is signed in."""
-        return await self._serve(request, lambda identity: f"feed:{_own(identity)}")
+        return await self._serve(request, lambda identity: f"feed:{_own(identity)}", self._owner)
 
-    async def _serve(self, request: web.Request, key_of: Callable[[Identity], str]) -> web.StreamResponse:
-        """One event stream, until either side ends it.
-
-        The token stands in ``Authorization``, or a ticket in the query. A browser that comes back by itself still shows
-        its ticket, which is used up: it then reads as anyone may.
+    async def _serve(
+        self,
+        request: web.Request,
+        key_of: Callable[[Identity], str],
+        admit: Callable[[web.Request, Visitor], Awaitable[Admitted]],
+    ) -> web.StreamResponse:
+        """One event stream, until either side ends it. The token stands in ``Authorization``, or a ticket in the query.
 
         Raises:
             DomainError: As ``Backend.attach`` and ``Authenticator`` raise it; ``too_many_requests`` for one connection
@@ -103,23 +121,38 @@ class SseEndpoint:
             raise Overloaded("the server is shutting down")
         if sockets.connections.full(visitor.address):
             raise Refused("too_many_requests", "too many connections of this address", retry_after_s=RETRY_MS / 1000)
-        identity = await self._identify(request, visitor, resumes=since is not None)
+        identity, receipt = await admit(request, visitor)
         key = key_of(identity)
-        form = self._chunked if request.version >= HttpVersion11 else self._bare
-        connection = SseConnection(sockets, visitor, identity, form)
+        connection = SseConnection(sockets, visitor, identity, self._form(request, receipt))
         return await connection.run(request, key, since)
 
-    async def _identify(self, request: web.Request, visitor: Visitor, *, resumes: bool) -> Identity:
+    def _form(self, request: web.Request, receipt: str) -> SseForm:
+        chunked = request.version >= HttpVersion11
+        if receipt:
+            return SseForm(chunked=chunked, receipt=receipt)
+        return self._chunked if chunked else self._bare
+
+    async def _reader(self, request: web.Request, visitor: Visitor) -> Admitted:
         authenticator = self._sockets.authenticator
         ticket = request.query.get("ticket")
         if ticket is None:
-            return await authenticator.authenticate(bearer_token(request), visitor)
+            return Admitted(await authenticator.authenticate(bearer_token(request), visitor))
         try:
-            return await authenticator.redeem(ticket, visitor)
+            return Admitted(await authenticator.redeem(ticket, visitor))
         except Refused:
-            if not resumes:
+            if _cursor(request) is None:
                 raise
-            return await authenticator.authenticate(None, visitor)
+            return Admitted(await authenticator.authenticate(None, visitor))
+
+    async def _owner(self, request: web.Request, visitor: Visitor) -> Admitted:
+        authenticator = self._sockets.authenticator
+        ticket = request.query.get("ticket")
+        if ticket is None:
+            return Admitted(await authenticator.authenticate(bearer_token(request), visitor))
+        # Never from the query: a receipt in an address would be with its ticket in the same logs.
+        if receipt := receipt_in(request.headers.get(LAST_EVENT_ID, "")):
+            return Admitted(await authenticator.resume(ticket, receipt), receipt)
+        return Admitted(await authenticator.redeem(ticket, visitor), authenticator.receipt(ticket))
 
 
 def _own(identity: Identity) -> int:
@@ -153,6 +186,7 @@ class SseConnection:
 
     def __init__(self, sockets: Sockets, visitor: Visitor, identity: Identity, form: SseForm) -> None:
         self.form: Form = form
+        self._own_form = form
         self.client = sockets.new_client()
         self.by = identity.person
         self.session = identity.session
@@ -205,7 +239,7 @@ class SseConnection:
         await response.prepare(request)
         self._pipe = Pipe(request)
         on_disconnect(request, self._ended.set)
-        self._pipe.write(self._frame(_opening(attached, since)))
+        self._pipe.write(self._frame(_opening(attached, since, self._own_form)))
         attached.subscription.start()
         self._sockets.wheel.schedule(self, COMMENT_INTERVAL_S)
         await self._ended.wait()
@@ -223,13 +257,14 @@ class SseConnection:
         return COMMENT_INTERVAL_S
 
 
-def _opening(attached: Attached, since: Cursor | None) -> bytes:
+def _opening(attached: Attached, since: Cursor | None, form: SseForm) -> bytes:
     """What a stream begins with: where it goes on from, the numbers as of now, the first page of what was missed."""
-    cursor = str(Cursor(attached.epoch, attached.offset))
+    id = form.id(attached.epoch, attached.offset)
     blocks = []
     if since is not None and not attached.recovered:
-        blocks.append(sse.block(msgspec.json.encode({"cursor": cursor}), id=cursor, event=RESET))
+        cursor = str(Cursor(attached.epoch, attached.offset))
+        blocks.append(sse.block(msgspec.json.encode({"cursor": cursor}), id=id, event=RESET))
     # With the id, so that who is cut off before the first change resumes from here.
-    blocks.append(sse.block(attached.counters, id=cursor, retry_ms=RETRY_MS))
-    blocks.extend(_event(attached.epoch, item) for item in attached.first)
+    blocks.append(sse.block(attached.counters, id=id, retry_ms=RETRY_MS))
+    blocks.extend(form.event(attached.epoch, item) for item in attached.first)
     return b"".join(blocks)

@@ -22,8 +22,10 @@ from protocol.gateway.identity import Identity, Visitor
 from protocol.gateway.settings import TICKET_TTL_S
 
 TOKEN_CHARS_MAX = 8_192
+RECEIPT_BYTES = 16
 ACCESS_TYPE = "plaudit-access"
 TICKET_TYPE = "plaudit-ticket"
+OTHER_USES = ("refresh", "viewer", "receipt")
 
 _SIGNATURE_ONLY: Final[jwt.types.Options] = {
     "verify_signature": True,
@@ -71,7 +73,7 @@ class Tokens:
     """Signs and verifies. ``clock`` gives Unix seconds, ``token_bytes`` so many random bytes."""
 
     def __init__(self, secret: bytes, *, clock: Callable[[], float], token_bytes: Callable[[int], bytes]) -> None:
-        self._keys = {kind: derived_key(secret, kind) for kind in (ACCESS_TYPE, TICKET_TYPE, "refresh", "viewer")}
+        self._keys = {kind: derived_key(secret, kind) for kind in (ACCESS_TYPE, TICKET_TYPE, *OTHER_USES)}
         self._clock = clock
         self._token_bytes = token_bytes
 
@@ -106,7 +108,23 @@ class Tokens:
 
     def read_ticket(self, token: str) -> Ticket:
         """Who a ticket was made for; that it is used once is for the caller to see to. Raises ``Refused``."""
-        claims = self._verify(TICKET_TYPE, token)
+        return self._ticket(self._verify(TICKET_TYPE, token))
+
+    def receipt(self, ticket: str) -> str:
+        """For who reads what ``ticket`` has opened: text that the ticket alone does not tell."""
+        return _text(hmac.digest(self._keys["receipt"], ticket.encode(errors="surrogatepass"), sha256)[:RECEIPT_BYTES])
+
+    def read_used_ticket(self, token: str, receipt: str) -> Ticket:
+        """Who a ticket was made for, however long ago, by who has its receipt. Raises ``Refused("unauthorized")``."""
+        if not receipt.isascii() or not hmac.compare_digest(receipt, self.receipt(token)):
+            raise Refused("unauthorized", "the ticket was used before")
+        return self._ticket(self._verify(TICKET_TYPE, token, expired_too=True))
+
+    def ended(self, identity: Identity) -> bool:
+        """Whether the token has ended by which ``identity`` was known."""
+        return identity.expires_at_s is not None and identity.expires_at_s <= self._clock()
+
+    def _ticket(self, claims: Claims) -> Ticket:
         if claims.jti is None:
             raise Refused("unauthorized", "not a ticket of this server")
         return Ticket(claims.jti, Identity(self._person(claims), claims.sid, claims.session_exp))
@@ -158,13 +176,13 @@ class Tokens:
     def _sign(self, kind: str, claims: Claims) -> str:
         return jwt.encode(msgspec.to_builtins(claims), self._keys[kind], algorithm="HS256", headers={"typ": kind})
 
-    def _verify(self, kind: str, token: str) -> Claims:
+    def _verify(self, kind: str, token: str, *, expired_too: bool = False) -> Claims:
         payload = verified_payload(token, self._keys[kind], ["HS256"])
         try:
             claims = msgspec.convert(payload, Claims)
         except msgspec.ValidationError:
             raise Refused("unauthorized", "not a token of this server") from None
-        if claims.exp <= self._clock():
+        if claims.exp <= self._clock() and not expired_too:
             raise Refused("token_expired")
         return claims
 

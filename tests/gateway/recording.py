@@ -283,6 +283,12 @@ class RecordingAuthenticator:
             raise Refused("unauthorized")
         return self.identities[token]
 
+    def receipt(self, ticket: str) -> str:
+        return f"{ticket}-seen"
+
+    async def resume(self, ticket: str, receipt: str) -> Identity:
+        raise Refused("unauthorized")
+
     async def redeem(self, ticket: str, visitor: Visitor) -> Identity:
         if ticket not in self.identities:
             raise Refused("unauthorized")

@@ -150,3 +150,19 @@ def test_a_viewer_is_the_account_or_else_the_address_and_the_browser() -> None:
 def test_every_purpose_has_its_own_key() -> None:
     assert derived_key(SECRET, "a") != derived_key(SECRET, "b")
     assert len(derived_key(SECRET, "a")) == 32
+
+
+def test_a_used_ticket_says_who_it_was_made_for_to_who_has_its_receipt_and_to_nobody_else() -> None:
+    clock = Hand()
+    tokens = made(clock=clock)
+    one, other = [tokens.ticket(Identity(ADA, "s1", NOW + 900))[0] for _ in range(2)]
+    receipt = tokens.receipt(one)
+    clock.now += 1_000_000
+    ticket = tokens.read_used_ticket(one, receipt)
+    assert (ticket.identity.person.id, ticket.identity.session) == (7, "s1")
+    assert tokens.ended(ticket.identity)
+    for wrong in ("", receipt[:-1], receipt + "A", tokens.receipt(other), made(b"another secret").receipt(one), "é"):
+        assert code_of(partial(tokens.read_used_ticket, one, wrong)) == "unauthorized"
+    access, _ = tokens.access(ADA, "s1", 900)
+    for no_ticket in (access, "", "\ud800"):
+        assert code_of(partial(tokens.read_used_ticket, no_ticket, tokens.receipt(no_ticket))) == "unauthorized"

@@ -333,6 +333,7 @@ function deliver(subscription, { data, offset }) {
 function moveTo(subscription, cursor) {
   const dash = cursor.lastIndexOf("-");
   if (dash < 0) return;
-  subscription.epoch = cursor.slice(0, dash);
+  // What an id bears behind the epoch is for the browser's own way back, and for no address.
+  subscription.epoch = cursor.slice(0, dash).split("~")[0];
   subscription.offset = Number(cursor.slice(dash + 1));
 }
