@@ -115,10 +115,11 @@ class Outbox:
         pending = self._pending.get(lane)
         if pending is None:
             return
-        through = rows[-1].id
-        while pending and pending[0].id <= through:
-            pending.popleft()
+        # Also what was handled before and read again, because its acknowledgement was lost.
+        handled = list(rows)
+        while pending and pending[0].id <= rows[-1].id:
+            handled.append(pending.popleft())
         if not pending:
             del self._pending[lane]
-        self._acknowledge(lane[0], {(OutboxRow, row.identity()): None for row in rows})
+        self._acknowledge(lane[0], {(OutboxRow, row.identity()): None for row in handled})
         self._send(lane)

@@ -109,6 +109,19 @@ async def test_a_message_that_is_known_is_not_added_twice() -> None:
     assert receivers.deliveries == []
 
 
+async def test_what_is_read_again_is_acknowledged_with_what_was_on_its_way_after_it() -> None:
+    receivers = Receivers()
+    receivers.outbox.add([message(1), message(2)])
+    receivers.answer()
+    # That the first was handled is not written when the slot is claimed anew, and the second is on its way.
+    receivers.acknowledged.clear()
+    receivers.outbox.found(receivers.outbox.forget([SLOT]), [message(1), message(2)])
+    receivers.answer()
+
+    assert sorted(receivers.acknowledged) == [1, 2]
+    assert receivers.deliveries == []
+
+
 async def test_nothing_of_a_forgotten_slot_is_sent_before_its_messages_are_found() -> None:
     receivers = Receivers()
     forgotten = receivers.outbox.forget([SLOT])
