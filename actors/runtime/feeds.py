@@ -18,7 +18,7 @@ from contextlib import suppress
 
 from msgspec import json
 
-from actors.actor import TIES, Event, PostSaved
+from actors.actor import TIES, BlockSaved, Event, PostSaved
 from actors.encoding import Encoder
 from actors.keys import feed_key, parse_key, reader_of
 from actors.runtime.directory import available
@@ -112,8 +112,10 @@ class Feeds:
                 self._peers.send_all(PostHint(saved))
         elif isinstance(event, TIES):
             _, reader = parse_key(key)
-            self._ties_hinted(reader)
-            self._peers.send_all(TiesHint(reader))
+            # Who is blocked sees no more of the other either, whenever the message comes that ends the edge.
+            for each in (reader, event.row.blocked) if isinstance(event, BlockSaved) else (reader,):
+                self._ties_hinted(each)
+                self._peers.send_all(TiesHint(each))
 
     def _post_hinted(self, saved: Saved) -> None:
         # Whoever follows its author may be about to be known.

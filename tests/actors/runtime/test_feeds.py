@@ -236,6 +236,21 @@ async def test_every_change_of_whom_one_follows_is_counted_and_nothing_else_is(r
         assert ties() == count, change
 
 
+async def test_who_is_blocked_gets_no_more_posts_before_the_edge_has_ended(rig: Rig) -> None:
+    await rig.ask(follow(ANN), BOB)
+    reader = await listening(rig)
+    await asyncio.sleep(SOON_S)
+    ends = asyncio.Event()
+    rig.fault(Held("relations", ends, at=rig.store.calls["relations"] + 2))
+    await rig.ask(Block(account=str(BOB.id)), ANN)
+    await asyncio.sleep(SOON_S)
+    await publish(rig)
+    await swept()
+    assert rig.store.rows(FollowRow)
+    assert reader.came() == []
+    ends.set()
+
+
 async def test_a_mute_that_ends_brings_posts_again(rig: Rig) -> None:
     await rig.ask(follow(ANN), BOB)
     await rig.ask(Mute(account="1", until=int(rig.clock() * 1000) + 30_000), BOB)
