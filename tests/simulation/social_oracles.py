@@ -1,12 +1,8 @@
-"""What must hold among people who follow each other, by the rows alone.
-
-Every page of a timeline is held against what it should be in the very step in which the store reads it; what live feeds
-owe to whom is noted with every commit.
-"""
+"""What must hold among people who follow each other, by the rows alone: noted with every commit."""
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Hashable, Iterator, Sequence
-from typing import Any
+from itertools import permutations
 
 from msgspec import Struct
 
@@ -24,7 +20,6 @@ from store.rows import (
     ReactionRow,
     UserStateRow,
 )
-from store.timelines import PLACE_MAX, Page, Timelines
 from tests.simulation.oracles import Journal, JournalledStore, StreamJournal
 
 
@@ -64,6 +59,8 @@ class SocialJournal:
     def __init__(self, store: JournalledStore, journal: Journal, readers: Sequence[int]) -> None:
         self.apart = Spans(journal.now)
         """Pairs, in order, between whom a block stands."""
+        self.hidden = Spans(journal.now)
+        """(reader, author) of whom the reader does not follow, or blocks, or mutes for ever."""
         self.owed: dict[int, dict[int, Owed]] = {reader: {} for reader in readers}
         """Reader → post → its last change, of those whom the reader has seen posts of ever since."""
         self.shown: dict[int, set[tuple[str, str]]] = defaultdict(set)
@@ -82,6 +79,8 @@ class SocialJournal:
 
     def begin(self) -> None:
         self._unaware = {followee for _, followee in self.store.identities(FollowRow)}
+        for reader, author in permutations(self._readers, 2):
+            self.hidden.set((reader, author), on=self._hides(reader, author))
         self.store.observe = self.committed
 
     def committed(self, batch: Batch, passed: set[int]) -> None:
@@ -110,12 +109,19 @@ class SocialJournal:
     def _tied(self, one: int, other: int) -> None:
         blocks = self.store.table(BlockRow)
         self.apart.set(pair(one, other), on=(one, other) in blocks or (other, one) in blocks)
+        self.hidden.set((one, other), on=self._hides(one, other))
         for reader, author in ((one, other), (other, one)):
             if not sees(self.store, reader, author):
                 # What it missed of the author it need not have any more, nor may it.
                 posts = [id for id in self.owed[reader] if self.store.row(PostRow, id).author_id == author]
                 for id in posts:
                     del self.owed[reader][id]
+
+    def _hides(self, reader: int, author: int) -> bool:
+        store, edge = self.store, (reader, author)
+        mute = store.table(MuteRow).get(edge)
+        forever = mute is not None and mute.until_ms is None
+        return edge not in store.table(FollowRow) or edge in store.table(BlockRow) or forever
 
     def _saved(self, post: PostRow) -> None:
         self.shown[post.id].add((post.state, post.title))
@@ -165,27 +171,6 @@ class SocialJournal:
             + [("comment", row.post_id) for row in comments if row.post_id in mine]
             + [("follow", 0) for _, followee in store.identities(FollowRow) if followee == person]
         )
-
-
-class WatchedTimelines:
-    """Timelines whose every page is what the rows say, in order, however posts came to be there."""
-
-    def __init__(self, timelines: Timelines, store: JournalledStore) -> None:
-        self._timelines = timelines
-        self._store = store
-
-    async def page(self, reader: int, *, below: int = PLACE_MAX, limit: int, kinds: Sequence[str] = ()) -> Page:
-        # The store does in one step, without waiting, what it does here.
-        expected = [post.published_id for post in timeline(self._store, reader) if post.published_id < below][:limit]
-        page = await self._timelines.page(reader, below=below, limit=limit, kinds=kinds)
-        places = [listed.place for listed in page.listed]
-        self._store.journal.require(
-            places == expected, f"a page of {limit} below {below} shows {reader} {places}; by the rows: {expected}"
-        )
-        return page
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._timelines, name)
 
 
 def pair(one: int, other: int) -> tuple[int, int]:

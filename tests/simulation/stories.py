@@ -8,10 +8,13 @@ from typing import TYPE_CHECKING, cast
 
 from actors.keys import post_key, user_key
 from actors.runtime.env import Env, Ids
+from actors.runtime.node import Node
+from store.feeds import Feeds
 from store.timelines import Timelines
 from tests.simulation.commenters import Commenter
 from tests.simulation.social import Member, Society
-from tests.simulation.social_oracles import SocialJournal, WatchedTimelines
+from tests.simulation.social_oracles import SocialJournal
+from tests.simulation.watching import WatchedFeeds, WatchedTimelines, watch_pushes
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
@@ -37,6 +40,10 @@ class Story(ABC):
         """Have everything that was before, and the people."""
 
     @abstractmethod
+    def observe(self, node: Node) -> None:
+        """A worker begins."""
+
+    @abstractmethod
     def unfinished(self) -> Iterator[str]:
         """What is not yet as it must be in the end, once all messages are delivered."""
 
@@ -57,6 +64,9 @@ class Commenting(Story):
         world.memory.seed_posts(POSTS)
         for number in range(1, COMMENTERS + 1):
             world.start_client(Commenter, number, POSTS, world.policy)
+
+    def observe(self, node: Node) -> None:
+        """It is observed as all are."""
 
     def unfinished(self) -> Iterator[str]:
         yield from ()
@@ -80,10 +90,14 @@ class Following(Story):
         memory.seed_people(MEMBERS, self._edges)
         self._journal.begin()
         memory.timelines = cast(Timelines, WatchedTimelines(memory.timelines, memory))
+        memory.feeds = cast(Feeds, WatchedFeeds(memory.feeds, memory))
         society = Society(MEMBERS, self._journal)
         for number in MEMBERS:
             env = Env(memory.clock, world.loop.time, Random(world.rng.getrandbits(64)))
             world.start_client(Member, number, society, Ids(env))
+
+    def observe(self, node: Node) -> None:
+        watch_pushes(node._feeds, self._journal)
 
     def unfinished(self) -> Iterator[str]:
         yield from self._journal.miscounted()

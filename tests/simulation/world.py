@@ -420,6 +420,7 @@ class World:
         # Seen from outside: the product has no hook for it, and of each world's registries only these are replaced.
         registry.decide = decide_observed  # type: ignore[method-assign]
         registry.durable = durable_observed  # type: ignore[method-assign]
+        self.story.observe(node)
 
     async def _keep_looking(self) -> None:
         while True:

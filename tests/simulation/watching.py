@@ -1,0 +1,101 @@
+"""Timelines and feeds that are held against the rows in the very step in which the store is asked.
+
+And live feeds that are held against what their worker must know.
+"""
+
+from collections import deque
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from actors.runtime.feed import Feed, FeedSubscription
+from actors.runtime.feeds import Feeds as LiveFeeds
+from protocol.delivery import Published
+from store.feeds import Feeds, Followed, Missed
+from store.rows import AccountRow, PostRow
+from store.timelines import PLACE_MAX, Page, Timelines
+from tests.simulation.oracles import JournalledStore
+from tests.simulation.social_oracles import SocialJournal, sees, timeline
+from tests.simulation.social_streams import PostPushed
+
+
+class WatchedTimelines:
+    """Timelines whose every page is what the rows say, in order, however posts came to be there."""
+
+    def __init__(self, timelines: Timelines, store: JournalledStore) -> None:
+        self._timelines = timelines
+        self._store = store
+
+    async def page(self, reader: int, *, below: int = PLACE_MAX, limit: int, kinds: Sequence[str] = ()) -> Page:
+        # The store does in one step, without waiting, what it does here.
+        expected = [post.published_id for post in timeline(self._store, reader) if post.published_id < below][:limit]
+        page = await self._timelines.page(reader, below=below, limit=limit, kinds=kinds)
+        places = [listed.place for listed in page.listed]
+        self._store.journal.require(
+            places == expected, f"a page of {limit} below {below} shows {reader} {places}; by the rows: {expected}"
+        )
+        return page
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._timelines, name)
+
+
+class WatchedFeeds:
+    """Feeds whose readers are those who see the author, by the rows, whenever the store is asked."""
+
+    def __init__(self, feeds: Feeds, store: JournalledStore) -> None:
+        self._feeds = feeds
+        self._store = store
+
+    async def followed(self, readers: Sequence[int]) -> tuple[int, dict[int, Followed]]:
+        expected = {reader: self._seen_by(reader) for reader in readers}
+        horizon, found = await self._feeds.followed(readers)
+        authors = {reader: sorted(followed.authors) for reader, followed in found.items()}
+        self._store.journal.require(authors == expected, f"feeds bring posts of {authors}; by the rows: {expected}")
+        return horizon, found
+
+    async def missed(self, reader: int, *, since: int, limit: int) -> Missed:
+        missed = await self._feeds.missed(reader, since=since, limit=limit)
+        authors = {self._store.row(PostRow, id).author_id or 0 for _, id in missed.posts} - {reader}
+        unseen = [author for author in authors if not sees(self._store, reader, author)]
+        self._store.journal.require(not unseen, f"a resumed feed brings {reader} posts of {unseen}")
+        return missed
+
+    def _seen_by(self, reader: int) -> list[int]:
+        return sorted(id for (id,) in self._store.identities(AccountRow) if sees(self._store, reader, id))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._feeds, name)
+
+
+def watch_pushes(feeds: LiveFeeds, social: SocialJournal) -> None:
+    """Have ``feeds`` push nothing to whom it was hidden from when the last sweep but one began, and ever since.
+
+    Not the last: whoever has opened a feed may have been read before it.
+    """
+    sweeps: deque[float] = deque([0.0, 0.0], maxlen=2)
+    opened: dict[Feed, float] = {}
+    sweep, enter, write = feeds._sweep, feeds._enter, feeds._write
+
+    async def sweep_watched() -> None:
+        began = social.now()
+        await sweep()
+        sweeps.append(began)
+
+    def enter_watched(*opening: Any) -> FeedSubscription:
+        subscription = enter(*opening)
+        opened.setdefault(subscription.feed, social.now())
+        return subscription
+
+    def write_watched(subscription: FeedSubscription, item: Published, frames: Any) -> None:
+        reader, author = subscription.feed.reader, msgspec.json.decode(item.data, type=PostPushed).post.by
+        if opened[subscription.feed] < sweeps[0] and author != reader:
+            hidden = social.hidden.throughout((reader, author), sweeps[0])
+            social.journal.require(not hidden, f"the feed of {reader} is sent {item}, hidden since {sweeps[0]}")
+        write(subscription, item, frames)
+
+    # Seen from outside, like all of a node.
+    feeds._sweep = sweep_watched  # type: ignore[method-assign]
+    feeds._enter = enter_watched  # type: ignore[method-assign,assignment]
+    feeds._write = write_watched  # type: ignore[method-assign]
