@@ -280,7 +280,7 @@ _GRAPH = (
     ),
     Endpoint(
         method="PUT", path="/v1/users/{handle}/block", name="block", subject="People",
-        summary="Block a member: neither follows the other any more.",
+        summary="Block a member or a guest: neither follows the other any more, nor is told of what the other does.",
         who="member", answer=Relationship, errors=_NO_OTHER,
     ),
     Endpoint(
@@ -290,7 +290,7 @@ _GRAPH = (
     ),
     Endpoint(
         method="PUT", path="/v1/users/{handle}/mute", name="mute", subject="People",
-        summary="See nothing of a member, who is not told; for good, or until a time.",
+        summary="See nothing of a member or a guest, who is not told; for good, or until a time.",
         who="member", body=requests.NewMute, answer=Relationship, errors=_NO_OTHER,
     ),
     Endpoint(

@@ -25,15 +25,12 @@ from protocol.commands import ANONYMOUS, Person
 from protocol.errors import Refused
 from protocol.gateway.authentication import HOST_SESSION
 from protocol.gateway.backend import Answer, Backend
-from protocol.gateway.http import Call, Handler, answer, no_content
+from protocol.gateway.http import GUEST_PREFIX, Call, Handler, answer, no_content
 from protocol.gateway.passwords import Passwords
 from protocol.gateway.revoked import Revoked
 from protocol.gateway.settings import GatewaySettings
 from protocol.gateway.tokens import Tokens
 from protocol.times import rfc3339
-
-GUEST_PREFIX = "guest-"
-"""Begins the handles of guests, and of nobody else."""
 
 
 class Accounts:

@@ -53,18 +53,18 @@ class Graph:
         return await self._ask(call, Unfollow(account=str(await call.account())))
 
     async def block(self, call: Call) -> web.Response:
-        return await self._ask(call, Block(account=str(await call.account())))
+        return await self._ask(call, Block(account=str(await call.anyone())))
 
     async def unblock(self, call: Call) -> web.Response:
-        return await self._ask(call, Unblock(account=str(await call.account())))
+        return await self._ask(call, Unblock(account=str(await call.anyone())))
 
     async def mute(self, call: Call) -> web.Response:
         body: requests.NewMute = call.body
         until_ms = None if body.until is None else unix_ms(body.until)
-        return await self._ask(call, Mute(account=str(await call.account()), until=until_ms))
+        return await self._ask(call, Mute(account=str(await call.anyone()), until=until_ms))
 
     async def unmute(self, call: Call) -> web.Response:
-        return await self._ask(call, Unmute(account=str(await call.account())))
+        return await self._ask(call, Unmute(account=str(await call.anyone())))
 
     async def remove_follower(self, call: Call) -> web.Response:
         return await self._ask(call, RemoveFollower(account=str(await call.account())))

@@ -24,6 +24,9 @@ ALLOWANCE: Final = web.RequestKey("allowance", Allowance)
 """What the request left of its bucket: becomes the ``RateLimit-*`` headers."""
 REQUEST_ID: Final = web.RequestKey("request_id", str)
 IDEMPOTENCY_KEY = "Idempotency-Key"
+GUEST_PREFIX: Final = "guest-"
+"""Begins the handles of guests, and of nobody else; their numbers follow."""
+ACCOUNT_DIGITS_MAX: Final = 18
 HANDLER_TIMEOUT_S = 15.0
 """Longer than any deadline behind it: the last net."""
 
@@ -79,6 +82,17 @@ class Call(Struct, frozen=True, kw_only=True):
         if not await self.backend.authors([number]):
             raise Refused("account_not_found")
         return number
+
+    async def anyone(self) -> int:
+        """The same, be it a guest, whom nobody finds by name but who saw what the guest wrote."""
+        handle = self.path("handle", text.handle, "account_not_found")
+        number = handle.removeprefix(GUEST_PREFIX)
+        if number == handle or not number.isdecimal() or len(number) > ACCOUNT_DIGITS_MAX:
+            return await self.account()
+        found = await self.backend.authors([int(number)])
+        if int(number) not in found or found[int(number)].handle != handle:
+            raise Refused("account_not_found")
+        return int(number)
 
     async def ask_post(self, command: Command) -> Answer:
         """Ask the post in the path, in the name of who asks."""

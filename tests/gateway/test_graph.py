@@ -204,6 +204,27 @@ async def test_guests_and_readers_have_no_part_in_it(site: HttpSite) -> None:
     assert nothing_is_stored(site.store)
 
 
+async def test_a_guest_is_blocked_and_muted_by_the_handle_that_stands_beside_what_the_guest_wrote(
+    people: People,
+) -> None:
+    ada = await people.one("ada")
+    gus = (await ada.api.guest("Gus")).account
+    path = f"/v1/users/{gus.handle}"
+    for method, what, shown in (
+        ("PUT", "block", {"blocking": True}),
+        ("DELETE", "block", {}),
+        ("PUT", "mute", {"muting": True}),
+        ("DELETE", "mute", {}),
+    ):
+        assert (await ada.call(method, f"{path}/{what}")).json == {"id": gus.id, **NOTHING, **shown}
+        listed = (await ada.call("GET", "/v1/me/blocks")).json + (await ada.call("GET", "/v1/me/mutes")).json
+        assert [each["handle"] for each in listed] == ([gus.handle] if shown else [])
+    # But a guest is nobody whom one follows, or finds by name.
+    for method, other in (("PUT", f"{path}/follow"), ("GET", path), ("GET", f"{path}/followers")):
+        assert (await ada.call(method, other)).code == "account_not_found"
+    assert (await ada.call("PUT", f"/v1/users/guest-{ada.id}/block")).code == "account_not_found"
+
+
 # -- bad input
 
 
@@ -214,6 +235,9 @@ def nothing_is_stored(store: MemoryStore) -> bool:
 BAD: list[tuple[str, str, Any, str]] = [
     ("PUT", "/v1/users/nobody/follow", None, "account_not_found"),
     ("PUT", "/v1/users/guest-2/follow", None, "account_not_found"),
+    ("PUT", "/v1/users/guest-999999999/block", None, "account_not_found"),
+    ("PUT", f"/v1/users/guest-{'9' * 20}/mute", None, "account_not_found"),
+    ("PUT", "/v1/users/guest-x/block", None, "account_not_found"),
     ("PUT", "/v1/users/%00/follow", None, "account_not_found"),
     ("PUT", "/v1/users/%ff/block", None, "account_not_found"),
     ("DELETE", f"/v1/users/{'x' * 5_000}/mute", None, "account_not_found"),

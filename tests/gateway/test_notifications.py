@@ -121,6 +121,18 @@ async def test_kinds_can_be_switched_off(people: People) -> None:
     assert (await ada.call("GET", "/v1/notifications/preferences")).json == {**EVERYTHING, "applause": False}
 
 
+async def test_of_a_guest_who_is_muted_or_blocked_one_is_told_nothing(people: People) -> None:
+    ada = await people.one("ada")
+    post = await post_of(ada)
+    loud, rude, gus = [await ada.api.guest(name) for name in ("Loud", "Rude", "Gus")]
+    assert (await ada.call("PUT", f"/v1/users/{loud.account.handle}/mute")).status == 200
+    assert (await ada.call("PUT", f"/v1/users/{rude.account.handle}/block")).status == 200
+    for guest in (loud, rude, gus):
+        await ada.api.comment(guest.access_token, post)
+    (group,) = (await listed(ada, 1))["groups"]
+    assert (group["count"], group["sample"]) == (1, [gus.account.id])
+
+
 async def test_who_blocks_is_told_nothing_and_what_is_taken_back_is_gone(people: People) -> None:
     ada, bob, cyd = await people.some("ada", "bob", "cyd")
     await ada.does("PUT", "block", cyd)
