@@ -106,3 +106,25 @@ async def test_a_follower_is_removed(reader: OpenReader, client: httpx.AsyncClie
     await one.see_no_more(person)
     await one.page.reload()
     await one.see("Nobody follows Followed yet.")
+
+
+async def test_what_somebody_says_whom_one_mutes_is_covered_until_one_wants_to_see_it(
+    reader: OpenReader, client: httpx.AsyncClient
+) -> None:
+    host, loud = await sign_up(client, "salon", "Salon"), await sign_up(client, "loud", "Loud")
+    post, slug = await host.post("An evening")
+    await loud.comment(post, "Listen to me")
+    one = await reader()
+    await one.sign_up("listener", "A Listener")
+    await one.meet("loud")
+    await one.choose("Loud", "Mute")
+    await one.see("You see nothing of Loud")
+    await one.read(slug)
+    await one.see("By somebody you mute or block.")
+    assert await one.page.get_by_text("Listen to me").count() == 0
+    await loud.comment(post, "I said listen")
+    await one.show_new()
+    assert await one.page.get_by_text("I said listen").count() == 0
+    await one.page.get_by_role("button", name="Show it").last.click()
+    await one.see(one.comment("Listen to me"))
+    assert await one.page.get_by_text("I said listen").count() == 0

@@ -122,7 +122,7 @@ export async function showAccount(context, main) {
       { class: "narrow" },
       h("h1", null, account.name),
       h("p", { class: "hint" }, account.role === "guest" ? "A guest of this browser." : `@${account.handle}${account.email ? ` · ${account.email}` : ""}`),
-      h("p", { class: "choices" }, ...ownPages(account)),
+      h("p", { class: "ways" }, ...ownPages(account)),
       profile,
       saved,
       await ownDrafts(context, account),

@@ -24,7 +24,7 @@ export class Bell {
     this.#panel.addEventListener("beforetoggle", ({ newState }) => (newState === "open" ? this.#opening() : this.#list.forget()));
     this.#panel.addEventListener("click", ({ target }) => target.closest("a") && this.#panel.hidePopover());
     context.notices.addEventListener("change", () => this.#show());
-    context.notices.addEventListener("rise", () => announce(count(context.notices.unread, "unread notification")));
+    context.notices.addEventListener("news", () => announce(count(context.notices.unread, "unread notification")));
     // Who comes back to a tab in which it is open sees what has come.
     document.addEventListener("visibilitychange", () => this.#show());
     this.#show();

@@ -13,13 +13,14 @@ const INDENTED_NARROW = 4;
  * Where a comment stands: the comment itself, what hangs on it, and its element.
  *
  * `children` are the ids of the replies on the page, oldest first. `host` is what the comment may ask of the whole
- * conversation: `session`, `site`, `around`, `postAuthor`, `open`, and the actions
- * `reply edit remove react approve more fold`.
+ * conversation: `session`, `site`, `around`, `postAuthor`, `open`, `hides(author)`, and the
+ * actions `reply edit remove react approve more fold`.
  */
 export class CommentItem {
   children = [];
   folded = false;
   #partial = false;
+  #shownAnyway = false;
   #host;
   #head = h("header");
   #body = h("div", { class: "prose" });
@@ -100,9 +101,19 @@ export class CommentItem {
     this.article.setAttribute("aria-label", this.#label());
     this.#head.replaceChildren(...(deleted ? [] : this.#byline()));
     if (deleted) this.#body.replaceChildren(h("p", { class: "gone" }, "This comment was deleted."));
+    else if (this.#host.hides(this.comment.author) && !this.#shownAnyway) this.#body.replaceChildren(this.#apart());
     else serverHtml(this.#body, html);
     this.#showTools();
     this.#showMore();
+  }
+
+  /** In place of the words of somebody whom the reader does not want to read. */
+  #apart() {
+    const showAnyway = () => {
+      this.#shownAnyway = true;
+      this.show();
+    };
+    return h("p", { class: "gone" }, "By somebody you mute or block. ", h("button", { type: "button", class: "link", onclick: showAnyway }, "Show it"));
   }
 
   #label() {

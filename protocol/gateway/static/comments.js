@@ -9,6 +9,7 @@ import { Asides } from "./asides.js";
 import { CommentItem } from "./comment.js";
 import { Composer } from "./composer.js";
 import { announce, h } from "./dom.js";
+import { Hidden } from "./hidden.js";
 import { ensureAccount } from "./identity.js";
 import { count, people } from "./words.js";
 
@@ -32,6 +33,7 @@ export class Comments {
   #sending = 0;
   #typedAt = 0;
   #loading = 0;
+  #hidden;
 
   #heading = h("h2", { id: "comments-title" });
   #list = h("ol", { class: "comments" });
@@ -49,6 +51,7 @@ export class Comments {
     this.#post = post;
     this.#order = keptOrder(context.order);
     this.#path = `/v1/posts/${post.id}/comments`;
+    this.#hidden = new Hidden(context);
     this.#asides = new Asides(context, this.#path, () => this.#host);
     this.element = h(
       "section",
@@ -77,7 +80,8 @@ export class Comments {
     this.#loading += 1;
     const loading = this.#loading;
     try {
-      const page = await this.#context.api.get(`${this.#path}?order=${this.#order}&limit=${PAGE}`);
+      const first = this.#context.api.get(`${this.#path}?order=${this.#order}&limit=${PAGE}`);
+      const [page] = await Promise.all([first, this.#hidden.load()]);
       if (loading !== this.#loading) return null;
       this.#clear();
       this.#put(page);
@@ -136,6 +140,7 @@ export class Comments {
       around,
       postAuthor: this.#post.author?.id,
       open: this.#post.comments_open,
+      hides: (author) => this.#hidden.has(author),
       reply: (item) => this.#reply(item),
       edit: (item) => this.#edit(item),
       remove: (item) => this.#remove(item),

@@ -26,7 +26,7 @@ export class NoticeList {
     for (const group of groups) if (!group.read) this.#fresh.add(group.id);
     const focused = document.activeElement?.closest("[data-group]")?.dataset.group;
     const items = groups.map((group) => item(group, notices, { unread: this.#fresh.has(group.id), me: session.account }));
-    this.element.replaceChildren(...(items.length ? items : [h("li", { class: "empty" }, NOTHING)]));
+    this.element.replaceChildren(...items, notices.known && !items.length ? h("li", { class: "empty" }, NOTHING) : "");
     if (focused) this.element.querySelector(`[data-group="${focused}"] a`)?.focus({ preventScroll: true });
   }
 

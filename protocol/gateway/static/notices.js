@@ -1,8 +1,10 @@
 /** What the reader is told, kept live: the latest groups and how many are unread. */
 
+import { newOperation } from "./api.js";
+
 const LATEST = 20;
 
-/** Fires "change" when anything of it has changed, and "rise" when there are more unread ones. */
+/** Fires "change" when anything of it has changed, "load" when it was read, and "news" when there is more unread than before. */
 export class Notices extends EventTarget {
   unread = 0;
   accounts = {};
@@ -12,6 +14,7 @@ export class Notices extends EventTarget {
   #cursor = null;
   #version = -1;
   #account = null;
+  #starting = null;
 
   constructor(context) {
     super();
@@ -20,19 +23,26 @@ export class Notices extends EventTarget {
     this.#become(context.session.account);
   }
 
+  /** Whether it is known what there is. */
+  get known() {
+    return this.#cursor !== null;
+  }
+
   /** The groups that are known, the last changed first. */
   get latest() {
     return [...this.#groups.values()].sort((one, other) => other.offset - one.offset);
   }
 
-  /** Say that all that is known is read. */
+  /** The reader looks: all that is known is read. What could not be had before is asked for again. */
   async markRead() {
-    if (this.unread === 0 || this.#cursor === null) return;
+    if (this.#account && !this.known) await this.#begin();
+    if (this.unread === 0 || !this.known) return;
     const before = this.unread;
     this.unread = 0;
     this.#changed();
     try {
-      this.#takeUnread(await this.#context.api.post("/v1/notifications/read", { cursor: this.#cursor }));
+      // To do it twice changes nothing: under an operation it is tried again.
+      this.#takeUnread(await this.#context.api.post("/v1/notifications/read", { cursor: this.#cursor }, { op: newOperation() }));
     } catch {
       // They are unread still, and counted so again; whoever looks the next time reads them.
       this.unread = Math.max(before, this.unread);
@@ -54,7 +64,7 @@ export class Notices extends EventTarget {
     this.#account = account?.id ?? null;
     this.#forget();
     this.#changed();
-    if (account) this.#start();
+    if (account) this.#begin();
   }
 
   #forget() {
@@ -64,12 +74,20 @@ export class Notices extends EventTarget {
     this.#groups.clear();
     this.#cursor = null;
     this.#version = -1;
+    this.#starting = null;
+  }
+
+  /** Once at a time. */
+  #begin() {
+    const account = this.#account;
+    this.#starting ??= this.#start().finally(() => account === this.#account && (this.#starting = null));
+    return this.#starting;
   }
 
   async #start() {
     const account = this.#account;
     await this.#load();
-    if (account !== this.#account || this.#cursor === null) return;
+    if (account !== this.#account || !this.known) return;
     this.#context.live.subscribe(`notifications:${account}`, {
       cursor: this.#cursor,
       onPublication: (publication, cursor) => this.#hear(publication, cursor),
@@ -85,8 +103,9 @@ export class Notices extends EventTarget {
     if (!page || account !== this.#account) return;
     this.#forgetSince(page.groups.length < LATEST ? 0 : page.groups.at(-1).offset);
     this.#cursor = page.cursor;
-    this.#setUnread(page.unread);
+    this.unread = page.unread;
     this.take(page);
+    this.dispatchEvent(new Event("load"));
   }
 
   /** What is not on a page that was read anew is gone, or was changed and is on it. */
@@ -112,13 +131,9 @@ export class Notices extends EventTarget {
     if (version < this.#version) return;
     this.#version = version;
     for (const group of this.#groups.values()) this.#groups.set(group.id, { ...group, read: group.offset <= read });
-    this.#setUnread(unread);
-  }
-
-  #setUnread(unread) {
-    const rises = unread > this.unread;
+    const more = unread > this.unread;
     this.unread = unread;
-    if (rises) this.dispatchEvent(new Event("rise"));
+    if (more) this.dispatchEvent(new Event("news"));
   }
 
   #changed() {
