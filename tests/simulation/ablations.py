@@ -227,22 +227,20 @@ ABLATIONS: Mapping[str, Ablation] = MappingProxyType(
         "messages acknowledged undone": Ablation(100, removed=lambda: replaced(Outbox, _answered=_acknowledge_undone)),
         "messages not read on takeover": Ablation(100, removed=lambda: replaced(Node, _find_messages=_find_nothing)),
         "alarms not read on takeover": Ablation(100, removed=lambda: replaced(Alarms, _scan=_scan_nothing)),
-        "blocks not looked at when a page is read": Ablation(
-            30, removed=lambda: replaced(MemoryTimelines, _apart=social.never_apart)
-        ),
+        "blocks not looked at when posts are read": Ablation(100, removed=social.without_blocks),
         "a post pushed to the first of its followers": Ablation(
-            30, removed=lambda: replaced(fanout, pushed=social.first_chunk_only)
+            100, removed=lambda: replaced(fanout, pushed=social.first_chunk_only)
         ),
         "an edge pushed without what was before": Ablation(
-            30, removed=lambda: replaced(MemoryTimelines, _arrange=social.pushed_at_once)
+            100, removed=lambda: replaced(MemoryTimelines, _arrange=social.pushed_at_once)
         ),
         "nothing below the floor of a timeline": Ablation(
             100, removed=lambda: replaced(MemoryTimelines, _pulled=social.nothing_below_the_floor)
         ),
         "a feed's position beyond open transactions": Ablation(
-            300, removed=lambda: replaced(JournalledStore, horizon=MemoryStore.horizon)
+            600, removed=lambda: replaced(JournalledStore, horizon=MemoryStore.horizon)
         ),
-        "feeds by hints only": Ablation(30, removed=lambda: replaced(Feeds, _sweep=social.sweep_nothing)),
+        "feeds by hints only": Ablation(100, removed=lambda: replaced(Feeds, _sweep=social.sweep_nothing)),
         "lease trusted past its time": Ablation(300, removed=lambda: replaced(Lease, held=_held_for_ever)),
     }
 )

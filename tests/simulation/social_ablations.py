@@ -1,6 +1,7 @@
 """What keeps timelines, feeds and notifications whole, each without one thing that it needs."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 from actors.actor import Decision, FanoutEnded
 from actors.fanout import FANOUT_ALARM
@@ -8,12 +9,21 @@ from actors.jobs import ChunkPushed
 from actors.poststate import PostState
 from actors.runtime.feeds import SWEEP_S, SWEPT_MAX, Feeds
 from protocol.views import Ack
+from store.memory_feeds import MemoryFeeds
 from store.memory_timelines import MemoryTimelines, Posts, _Edge
 from store.rows import PostRow
 from store.timelines import Wishes
+from tests.simulation.patching import replaced
 
 
-def never_apart(self: MemoryTimelines, one: int, other: int) -> bool:
+@contextmanager
+def without_blocks() -> Iterator[None]:
+    """An edge counts though a block stands between the two, for as long as it is there."""
+    with replaced(MemoryTimelines, _apart=_never), replaced(MemoryFeeds, _apart=_never):
+        yield
+
+
+def _never(self: object, one: int, other: int) -> bool:
     return False
 
 
