@@ -318,6 +318,8 @@ class NoticesNeeded(Struct, frozen=True, kw_only=True):
 
     ids: tuple[int, ...] = ()
     """As of ``RelationsNeeded``."""
+    among: tuple[int, ...] = ()
+    """The same, but only of those of them whom the person blocks or mutes, or is blocked by: there may be many."""
     targets: tuple[Target, ...] = ()
     about: tuple[tuple[int, int], ...] = ()
     """(post, comment); comment 0: anything of the post."""

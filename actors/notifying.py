@@ -66,6 +66,7 @@ def needed(state: UserState, command: Command) -> Need | None:
         case Notify():
             return NoticesNeeded(
                 ids=tuple({id for notice in command.notices for id, _ in notice.people}),
+                among=tuple({id for notice in command.notices for id, _ in notice.others}),
                 targets=tuple(Target(notice.kind, notice.post, notice.comment) for notice in command.notices),
             )
         case TakeBack():
@@ -117,7 +118,8 @@ def _changed(state: UserState, notice: Notice, now_ms: int) -> list[Notification
         # It was said of this comment already.
         return []
     shown = [(id, change) for id, change in notice.people if not _hidden(state, id, now_ms)]
-    unnamed = notice.change - sum(change for _, change in notice.people)
+    unwanted = sum(change for id, change in notice.others if _hidden(state, id, now_ms))
+    unnamed = notice.change - sum(change for _, change in notice.people) - unwanted
     rows = before
     for id, change in shown:
         if change < 0:

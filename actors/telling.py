@@ -26,6 +26,8 @@ NEWS_AFTER_MS: Final = 1_000
 TAKEN_BACK_AGAIN_MS: Final = 500
 PEOPLE_MAX: Final = 100
 """People named in one notice; of more, the newest."""
+OTHERS_MAX: Final = 20_000
+"""People that are only counted, each of whom it is looked up of whether to; beyond that they are a number."""
 
 
 def heard(state: PostState, events: tuple[Event, ...]) -> bool:
@@ -129,5 +131,8 @@ class _Notices:
         changes = [(id, change) for id, change in people.items() if id != person]
         if person and changes:
             change = sum(change for _, change in changes)
-            named = [(id, change) for id, change in changes if change][-PEOPLE_MAX:]
-            self._of_people[person][kind, comment] = Notice(kind, self._state.post_id, comment, change, total, named)
+            changed = [(id, change) for id, change in changes if change]
+            named, others = changed[-PEOPLE_MAX:], tuple(changed[:-PEOPLE_MAX][-OTHERS_MAX:])
+            self._of_people[person][kind, comment] = Notice(
+                kind, self._state.post_id, comment, change, total, named, others
+            )

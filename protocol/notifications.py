@@ -150,6 +150,8 @@ class Notice(Struct, frozen=True, array_like=True):
     """So many there are by now at most."""
     people: Sequence[tuple[int, int]]
     """Who changed it and by how much, newest last; of many, the newest."""
+    others: Sequence[tuple[int, int]] = ()
+    """The same of those before them, whom no group names: some of them one may want to hear nothing of."""
 
 
 class Notify(Command, frozen=True, kw_only=True):

@@ -99,6 +99,10 @@ class Graph(Protocol):
         """How ``me`` stands to those of ``ids`` that ever had an account, by id."""
         ...
 
+    async def unwanted(self, me: int, ids: Sequence[int]) -> list[int]:
+        """Those of ``ids`` from whom a block, or a mute of ``me``, parts ``me``; a mute that is over too, by id."""
+        ...
+
     async def followers(self, id: int, *, before: Mark = NEWEST, limit: int) -> list[Neighbour]:
         """Whose edge to ``id`` counts, newest first, beyond ``before``."""
         ...

@@ -31,6 +31,12 @@ class MemoryGraph:
 
         return await self._twin.call("relations", work)
 
+    async def unwanted(self, me: int, ids: Sequence[int]) -> list[int]:
+        def work() -> list[int]:
+            return [id for id in sorted(set(ids)) if self._apart(me, id) or (me, id) in self._twin.table(MuteRow)]
+
+        return await self._twin.call("unwanted", work)
+
     async def followers(self, id: int, *, before: Mark = NEWEST, limit: int) -> list[Neighbour]:
         def work() -> list[Neighbour]:
             edges = (row for row in self._counting() if row.followee == id)

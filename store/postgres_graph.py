@@ -34,6 +34,10 @@ class PostgresGraph:
         found = await self._fetch(_RELATIONS, me, ids)
         return [_relation(*values) for values in found]
 
+    async def unwanted(self, me: int, ids: Sequence[int]) -> list[int]:
+        found = await self._fetch(_UNWANTED, me, ids)
+        return [id for (id,) in found]
+
     async def followers(self, id: int, *, before: Mark = NEWEST, limit: int) -> list[Neighbour]:
         return await self._neighbours(_FOLLOWERS, id, before, limit)
 
@@ -88,6 +92,15 @@ LEFT JOIN block AS by_me ON by_me.blocker = $1 AND by_me.blocked = account.id
 LEFT JOIN block AS by_them ON by_them.blocker = account.id AND by_them.blocked = $1
 LEFT JOIN mute ON mute.muter = $1 AND mute.muted = account.id
 WHERE account.id = ANY ($2) ORDER BY account.id"""
+
+
+# The few are looked for among the many.
+_UNWANTED = """\
+SELECT id FROM (
+    SELECT blocked AS id FROM block WHERE blocker = $1
+    UNION SELECT blocker FROM block WHERE blocked = $1
+    UNION SELECT muted FROM mute WHERE muter = $1
+) AS parted WHERE id = ANY ($2) ORDER BY id"""
 
 
 def no_block(one: str, other: str) -> str:

@@ -381,6 +381,7 @@ def _joined(needs: Iterable[Need | None]) -> Need | None:
     """All that ``needs`` ask for: those of the messages in one delivery, which are for a post or for a user."""
     comments: dict[int, None] = {}
     ids: dict[int, None] = {}
+    among: dict[int, None] = {}
     notices = []
     for need in needs:
         match need:
@@ -390,6 +391,7 @@ def _joined(needs: Iterable[Need | None]) -> Need | None:
                 ids.update(dict.fromkeys(need.ids))
             case NoticesNeeded():
                 ids.update(dict.fromkeys(need.ids))
+                among.update(dict.fromkeys(need.among))
                 notices.append(need)
             case _:
                 assert need is None, "no message needs it"
@@ -399,6 +401,7 @@ def _joined(needs: Iterable[Need | None]) -> Need | None:
         return RelationsNeeded(tuple(ids)) if ids else None
     return NoticesNeeded(
         ids=tuple(ids),
+        among=tuple(among),
         targets=tuple({target: None for need in notices for target in need.targets}),
         about=tuple({place: None for need in notices for place in need.about}),
         naming=tuple({id: None for need in notices for id in need.naming}),

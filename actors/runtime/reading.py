@@ -94,6 +94,7 @@ class Reading:
         people = {*need.ids, *(id for row in groups for id in row.sample)}
         posts = {*(target.post_id for target in need.targets), *(row.post_id for row in groups)} - {0}
         named = await store.notifications.named(sorted(people), sorted(posts))
-        if need.ids:
-            actor.provide_relations(await store.graph.relations(user, need.ids))
+        unwanted = await store.graph.unwanted(user, need.among) if need.among else ()
+        if need.ids or unwanted:
+            actor.provide_relations(await store.graph.relations(user, (*need.ids, *unwanted)))
         actor.provide_notices(groups, named)

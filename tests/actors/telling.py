@@ -127,7 +127,8 @@ class Told:
             case NewsNeeded() as need:
                 self.actor.provide_news(self.found(need))
             case NoticesNeeded() as need:
-                known = [id for id in need.ids if id in AUTHORS or id in self.theirs]
+                unwanted = [id for id in need.among if self.relation(id).apart or self.relation(id).muting]
+                known = [id for id in (*need.ids, *unwanted) if id in AUTHORS or id in self.theirs]
                 self.actor.provide_relations([self.relation(id) for id in known])
                 rows = [row for row in self.of(NotificationRow) if not row.gone]
                 self.actor.provide_notices(rows, Named(AUTHORS, {POST: Title(POST, "A post", "a-post")}))

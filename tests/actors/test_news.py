@@ -139,6 +139,7 @@ def test_of_a_crowd_the_newest_are_named(told: Told) -> None:
     (notice,) = notices
     assert (notice.change, notice.total, len(notice.people)) == (3 * PEOPLE_MAX, 3 * PEOPLE_MAX, PEOPLE_MAX)
     assert notice.people[-1] == (99 + 3 * PEOPLE_MAX, 1)
+    assert [*notice.others, *notice.people] == [(id, 1) for id in range(100, 100 + 3 * PEOPLE_MAX)]
 
 
 def test_who_is_mentioned_is_told_once(told: Told) -> None:

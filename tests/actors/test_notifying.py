@@ -1,5 +1,6 @@
 """What a person is told: groups that begin, count up and down, are read, and are dropped when old."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -47,16 +48,36 @@ def notify(
     kind: Kind = "reaction",
     comment: int = 0,
     unnamed: int = 0,
+    others: Sequence[tuple[int, int]] = (),
     total: int = 1_000,
     now: float = NOW,
 ) -> None:
-    change = sum(change for _, change in people) + unnamed
-    told.ask(Notify(notices=[Notice(kind, POST, comment, change, total, people)]), SYSTEM, now)
+    change = sum(change for _, change in (*people, *others)) + unnamed
+    told.ask(Notify(notices=[Notice(kind, POST, comment, change, total, people, others)]), SYSTEM, now)
 
 
 def groups(told: Told) -> list[tuple[int, list[int]]]:
     """Count and sample of all that are not gone, as they are stored."""
     return [(row.count, row.sample) for row in told.of(NotificationRow) if not row.gone]
+
+
+def test_of_a_crowd_those_are_not_counted_whom_one_wants_to_hear_nothing_of(told: Told) -> None:
+    told.theirs[20] = Relation(id=20, active=True, blocked_by=True)
+    told.ask(Block(account="21"))
+    told.ask(Mute(account="22"))
+    told.ask(Mute(account="23", until=NOW_MS + 1))
+    crowd = [(id, 1) for id in range(20, 40)]
+    notify(told, (ANN.id, 1), others=crowd, unnamed=5, now=NOW + 1)
+    assert groups(told) == [(1 + 17 + 5, [ANN.id])]
+    notify(told, others=[(id, -1) for id, _ in crowd], now=NOW + 2)
+    assert groups(told) == [(1 + 5, [ANN.id])]
+
+
+def test_a_crowd_of_nobody_else_begins_no_group(told: Told) -> None:
+    for id in range(20, 40):
+        told.ask(Mute(account=str(id)))
+    notify(told, (20, 1), others=[(id, 1) for id in range(21, 40)])
+    assert groups(told) == []
 
 
 def published(told: Told) -> list[dict[str, Any]]:

@@ -84,6 +84,16 @@ async def test_who_has_deleted_the_account_is_known_and_shown_in_no_list(store: 
         assert await listed(1, limit=10) == []
 
 
+async def test_of_many_those_are_found_from_whom_a_block_or_a_mute_parts(store: Store) -> None:
+    writer = await Writer.of(store)
+    over = mute(1, 6, until_ms=1)
+    await writer.write(*people(9), block(1, 2), block(3, 1), block(1, 4), mute(1, 4), mute(1, 5), over, mute(7, 1))
+    assert await store.graph.unwanted(1, range(1, 10_000)) == [2, 3, 4, 5, 6]
+    assert await store.graph.unwanted(1, [9, 5, 5, 3]) == [3, 5]
+    assert await store.graph.unwanted(1, []) == []
+    assert await store.graph.unwanted(8, range(1, 10)) == []
+
+
 # -- lists
 
 Listed = Callable[..., Awaitable[list[Neighbour]]]

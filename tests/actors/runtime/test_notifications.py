@@ -74,6 +74,20 @@ async def test_comments_answers_mentions_reactions_applause_and_follows_are_told
     assert (listed.unread, listed.cursor) == (4, f"{EPOCH}-4")
 
 
+async def test_in_a_burst_those_are_not_counted_whom_one_blocks_or_mutes(rig: Rig) -> None:
+    await rig.ask(Block(account=str(BOB.id)), ANN)
+    await rig.ask(Mute(account=str(CID.id)), ANN)
+    await rig.ask(Block(account=str(ANN.id)), MOD)
+    # First, so that they are not among the newest.
+    for by in (BOB, CID, MOD):
+        await rig.ask(react(), by)
+    for id in range(1_000, 1_500):
+        await rig.ask(react(), Person(id=id, handle=f"h{id}", name="Somebody"))
+    ((kind, _, count, _),) = await told(rig)
+    # Of the newest hundred is known that they have no account.
+    assert (kind, count) == ("reaction", 400)
+
+
 async def test_what_happens_in_a_burst_is_one_group_delivered_once_a_second(rig: Rig) -> None:
     sink = await attach(rig)
     for id in range(1_000, 3_000):
