@@ -133,3 +133,16 @@ async def test_a_guest_has_a_bell_and_an_anonymous_reader_none(reader: OpenReade
     await one.page.wait_for_url(f"{one.url}/")
     await one.see(one.page.locator("nav").get_by_role("link", name="Sign in"))
     assert not await one.bell.is_visible()
+
+
+async def test_who_signs_out_in_one_tab_is_somebody_else_in_the_other(reader: OpenReader) -> None:
+    one = await reader()
+    await one.sign_up("two-tabs", "Two Tabs")
+    await one.open("/account")
+    other = await one.tab()
+    await other.go_home()
+    await one.page.get_by_role("button", name="Sign out").click()
+    await other.see(other.page.locator("nav").get_by_role("link", name="Sign in"))
+    await other.see(other.page.locator(".tabs [aria-current]", has_text="Recent"))
+    assert not await other.bell.is_visible()
+    assert other.mistakes == []

@@ -226,7 +226,8 @@ async def test_a_very_long_word_makes_no_page_wider_than_the_screen(reader: Open
     box = await named.bounding_box()
     assert box is not None
     assert box["height"] < 30
-    for path in (None, "/", "/account", f"/?tag={'g' * 30}", "/docs", "/nope"):
+    at_home = ("/", "/account", f"/@long{width}", "/notifications", "/bookmarks", f"/search?q={'k' * 200}")
+    for path in (None, *at_home, f"/?tag={'g' * 30}", "/docs", "/nope"):
         if path is not None:
             await one.open(path)
             await one.see(one.page.locator("h1").first)

@@ -7,15 +7,22 @@ import { showMasthead } from "./masthead.js";
 import { Notices } from "./notices.js";
 
 const PAGES = [
-  [/^\/$/, async (context, main) => (await import("./home.js")).showHome(context, main)],
-  [/^\/p\/([^/]+)$/, async (context, main, slug) => (await import("./post.js")).showPost(context, main, decodeURIComponent(slug))],
-  [/^\/@([^/]+)(?:\/(followers|following))?$/, async (context, main, handle, list = "posts") => (await import("./author.js")).showAuthor(context, main, decodeURIComponent(handle), list)],
-  [/^\/search$/, async (context, main) => (await import("./search.js")).showSearch(context, main)],
-  [/^\/notifications$/, async (context, main) => (await import("./notifications.js")).showNotifications(context, main)],
-  [/^\/bookmarks$/, async (context, main) => (await import("./bookmarks.js")).showBookmarks(context, main)],
-  [/^\/sign-in$/, async (context, main) => (await import("./account.js")).showSignIn(context, main)],
-  [/^\/account$/, async (context, main) => (await import("./account.js")).showAccount(context, main)],
-  [/^\/write$/, async (context, main) => (await import("./write.js")).showEditor(context, main)],
+  { at: /^\/p\/([^/]+)$/, show: async (context, main, slug) => (await import("./post.js")).showPost(context, main, decodeURIComponent(slug)) },
+  { at: /^\/sign-in$/, show: async (context, main) => (await import("./account.js")).showSignIn(context, main) },
+  { at: /^\/account$/, show: async (context, main) => (await import("./account.js")).showAccount(context, main) },
+  { at: /^\/write$/, show: async (context, main) => (await import("./write.js")).showEditor(context, main) },
+];
+
+/** What these show depends on who reads: when somebody signs in or out, also elsewhere, they are shown anew. */
+const OWN_PAGES = [
+  { at: /^\/$/, show: async (context, main) => (await import("./home.js")).showHome(context, main) },
+  {
+    at: /^\/@([^/]+)(?:\/(followers|following))?$/,
+    show: async (context, main, handle, list = "posts") => (await import("./author.js")).showAuthor(context, main, decodeURIComponent(handle), list),
+  },
+  { at: /^\/search$/, show: async (context, main) => (await import("./search.js")).showSearch(context, main) },
+  { at: /^\/notifications$/, show: async (context, main) => (await import("./notifications.js")).showNotifications(context, main) },
+  { at: /^\/bookmarks$/, show: async (context, main) => (await import("./bookmarks.js")).showBookmarks(context, main) },
 ];
 
 async function start() {
@@ -31,12 +38,19 @@ async function start() {
 }
 
 function open(context, main) {
-  for (const [pattern, show] of PAGES) {
-    const match = pattern.exec(location.pathname);
-    if (match) return show(context, main, ...match.slice(1));
+  for (const page of [...PAGES, ...OWN_PAGES]) {
+    const match = page.at.exec(location.pathname);
+    if (!match) continue;
+    if (OWN_PAGES.includes(page)) reloadForOthers(context.session);
+    return page.show(context, main, ...match.slice(1));
   }
   main.replaceChildren(h("h1", null, "Not here"), h("p", null, "There is no such page. ", h("a", { href: "/" }, "See all posts"), "."));
   return null;
+}
+
+function reloadForOthers(session) {
+  const reader = session.account?.id;
+  session.addEventListener("change", () => session.account?.id === reader || location.reload());
 }
 
 function showFailure(main, error) {

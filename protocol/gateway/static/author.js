@@ -19,8 +19,6 @@ export async function showAuthor(context, main, handle, list) {
   if (session.member && !session.owns(profile)) await page.read();
   main.replaceChildren(h("div", { class: "author-page" }, page.element, tabs(profile, list), await shown(context, profile, list)));
   document.title = `${profile.name} (@${profile.handle}) · ${site.title}`;
-  const account = session.account?.id;
-  session.addEventListener("change", () => session.account?.id === account || location.reload());
 }
 
 function tabs(profile, current) {

@@ -19,9 +19,6 @@ export async function showHome(context, main) {
     order === "following" ? await following(context) : await listed(context, order, tag),
   );
   document.title = tag ? `#${tag} · ${context.site.title}` : context.site.title;
-  const account = context.session.account?.id;
-  // Who signs in or out elsewhere has another front page.
-  context.session.addEventListener("change", () => context.session.account?.id === account || location.reload());
 }
 
 function tabs({ session }, offered, current, tag) {
