@@ -78,7 +78,7 @@ class Faults:
                 world.broker.heal(worker.bus_name)
             if worker.host.stopped:
                 world.loop.resume_host(worker.host)
-        staying = [worker for worker in world.workers if not worker.leaving.is_set()]
+        staying = [worker for worker in world.workers if not worker.told_to_end]
         for _ in range(2 - len(staying)):
             world.start_worker()
 
@@ -160,7 +160,7 @@ class Faults:
             self._later(at * self._rng.uniform(0.2, 1.5), partial(self._renew, worker))
 
     def _renew(self, worker: "Worker") -> None:
-        if worker.host.alive and not worker.leaving.is_set():
+        if worker.host.alive and not worker.told_to_end:
             self._world.trace(f"{worker.host} is told to end")
             worker.leave()
             self._later(self._rng.expovariate(2.0), self._add)

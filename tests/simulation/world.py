@@ -63,6 +63,7 @@ class Worker:
         self.store_link = Link()
         self.node: Node | None = None
         self.connections: list[tuple[Client, Connection]] = []
+        self.told_to_end = False
         self.leaving = asyncio.Event()
         self._reads: list[asyncio.Task[None]] = []
         self._world = world
@@ -192,7 +193,8 @@ class Worker:
         self._world.gone(self)
 
     def leave(self) -> None:
-        """SIGTERM."""
+        """SIGTERM; a stopped worker hears it when it goes on."""
+        self.told_to_end = True
         self._world.loop.send(self.host, 0.0, self.leaving.set)
 
     def look(self) -> None:
