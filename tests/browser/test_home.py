@@ -137,6 +137,22 @@ async def test_who_follows_nobody_is_shown_whom_to_follow_and_then_what_they_wro
     await one.see_no_more("Nothing here yet.")
 
 
+async def test_who_is_followed_in_one_tab_is_in_the_feed_of_the_other(
+    reader: OpenReader, client: httpx.AsyncClient
+) -> None:
+    mae = await sign_up(client, "mae", "Mae Jemison")
+    await mae.post("Before you came")
+    one = await reader()
+    await one.sign_up("twice-open", "Twice Open")
+    await one.go_home()
+    other = await one.tab()
+    await other.meet("mae")
+    await other.follow("Mae Jemison")
+    await one.see(one.summary("Before you came"))
+    await other.choose("Mae Jemison", "Mute")
+    await one.see_no_more(one.summary("Before you came"))
+
+
 async def test_recent_and_hot_posts_are_for_everybody(reader: OpenReader, client: httpx.AsyncClient) -> None:
     hertha = await sign_up(client, "hertha", "Hertha Ayrton")
     await hertha.call("POST", "/v1/posts", {"title": "The hissing arc", "tags": ["electricity"]})

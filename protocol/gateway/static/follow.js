@@ -2,6 +2,7 @@
 
 import { h } from "./dom.js";
 import { signInHref } from "./identity.js";
+import { tiesChanged } from "./ties.js";
 
 /** `onChange(relationship)` hears what the server has made of it. */
 export class FollowButton {
@@ -39,6 +40,7 @@ export class FollowButton {
       const relationship = await (before.following ? api.delete(path) : api.put(path));
       notice(null);
       this.show(relationship);
+      tiesChanged();
       this.#onChange(relationship);
     } catch (error) {
       this.show(before);

@@ -4,6 +4,7 @@ import { h } from "./dom.js";
 import { Feed } from "./feed.js";
 import { Posts } from "./posts.js";
 import { Suggestions } from "./suggestions.js";
+import { whenTiesChange } from "./ties.js";
 
 const ORDERS = { following: "Following", recent: "Recent", hot: "Hot" };
 
@@ -36,6 +37,7 @@ async function following(context) {
   const feed = new Feed(context, { onChange: (isEmpty) => (empty.hidden = !isEmpty) });
   const suggestions = new Suggestions(context, { onFollow: () => feed.refresh() });
   await feed.start();
+  whenTiesChange(() => feed.refresh());
   if (feed.complete) suggestions.load();
   return h("div", null, empty, feed.element, suggestions.element);
 }

@@ -2,6 +2,7 @@
 
 import { h, icon } from "./dom.js";
 import { popover } from "./popover.js";
+import { tiesChanged } from "./ties.js";
 import { moment } from "./words.js";
 
 const DAY_MS = 86_400_000;
@@ -59,6 +60,7 @@ export class Standing {
     try {
       const relationship = await api[method](`/v1/users/${encodeURIComponent(this.#person.handle)}/${what}`, body);
       notice(null);
+      tiesChanged();
       this.#onChange(relationship);
     } catch (error) {
       notice(error.message);
