@@ -1,5 +1,6 @@
 """Other systems: they are told what is published, and hand in what is to be published, over an exchange."""
 
+import asyncio
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -21,6 +22,8 @@ from store.base import PostSummary, Store
 from store.exchange import Entry, Exchange, ExchangeUnavailable, Rejection
 
 EXCERPT_CHARS_MAX: Final = 280
+AWAY_S: Final = 2.0
+"""So long nothing is tried after it has failed."""
 
 log = logging.getLogger("plaudit.outside")
 
@@ -44,6 +47,9 @@ class Outside:
         self._metrics = metrics
         self._epoch = epoch
         self._site_url = site_url
+        self._one_delivery = asyncio.Lock()
+        self._away_until = 0.0
+        """By the loop's clock: until then nobody tries to tell anything."""
         self._tasks = Tasks()
 
     async def stop(self) -> None:
@@ -61,20 +67,35 @@ class Outside:
     async def _deliver(self, delivery: Delivery, reply: Reply) -> None:
         posts = [message.post for _, message in delivery.messages if isinstance(message, PostAnnounced)]
         try:
-            with available():
-                found = {summary.post.id: summary for summary in await self._store.summaries(posts)}
-            # What was deleted before it was told is not told.
-            summaries = [found[post] for post in posts if post in found and found[post].post.state == "published"]
-            with reachable():
-                await self._exchange.announce([self._encoder.encode(self._announcement(each)) for each in summaries])
+            # One after the other: of many that wait, one finds out that nobody can be reached.
+            async with self._one_delivery:
+                await self._try_to_announce(posts)
         except Unavailable as away:
             reply(away)
         except Exception:
             log.exception("publications could not be announced")
             reply(Unavailable())
         else:
-            self._metrics.announced.inc(len(summaries))
             reply(None)
+
+    async def _try_to_announce(self, posts: Sequence[int]) -> None:
+        clock = asyncio.get_running_loop().time
+        if clock() < self._away_until:
+            raise Unavailable
+        try:
+            await self._announce(posts)
+        except Unavailable:
+            self._away_until = clock() + AWAY_S
+            raise
+
+    async def _announce(self, posts: Sequence[int]) -> None:
+        with available():
+            found = {summary.post.id: summary for summary in await self._store.summaries(posts)}
+        # What was deleted before it was told is not told.
+        summaries = [found[post] for post in posts if post in found and found[post].post.state == "published"]
+        with reachable():
+            await self._exchange.announce([self._encoder.encode(self._announcement(each)) for each in summaries])
+        self._metrics.announced.inc(len(summaries))
 
     def _announcement(self, summary: PostSummary) -> Announcement:
         row, state = summary.post, summary.state

@@ -21,7 +21,7 @@ from aiohttp_sse import EventSourceResponse
 from protocol import sse
 from protocol.cursor import RECEIPT, Cursor, parse_cursor, receipt_in
 from protocol.delivery import Attached, Form, Published
-from protocol.errors import Overloaded, Refused
+from protocol.errors import DomainError, Overloaded, Refused
 from protocol.gateway.addresses import visitor_of
 from protocol.gateway.frames import Pipe, on_disconnect
 from protocol.gateway.http import bearer_token
@@ -106,14 +106,29 @@ class SseEndpoint:
     ) -> web.StreamResponse:
         """One event stream, until either side ends it. The token stands in ``Authorization``, or a ticket in the query.
 
+        A browser that comes back gives up for ever on an error: it is told to try again where that may help.
+
         Raises:
             DomainError: As ``Backend.attach`` and ``Authenticator`` raise it; ``too_many_requests`` for one connection
                 too many of an address.
         """
-        sockets = self._sockets
         if request.method != hdrs.METH_GET:
             # aiohttp gives every GET a HEAD.
             raise Refused("method_not_allowed")
+        try:
+            return await self._stream(request, key_of, admit)
+        except DomainError as trouble:
+            if not trouble.meaning.temporary or not _is_browser_back(request):
+                raise
+            return await _try_again(request, trouble)
+
+    async def _stream(
+        self,
+        request: web.Request,
+        key_of: Callable[[Identity], str],
+        admit: Callable[[web.Request, Visitor], Awaitable[Admitted]],
+    ) -> web.StreamResponse:
+        sockets = self._sockets
         sockets.origins.check(request)
         since = _cursor(request)
         visitor = visitor_of(request, sockets.proxies)
@@ -153,6 +168,18 @@ class SseEndpoint:
         if receipt := receipt_in(request.headers.get(LAST_EVENT_ID, "")):
             return Admitted(await authenticator.resume(ticket, receipt), receipt)
         return Admitted(await authenticator.redeem(ticket, visitor), authenticator.receipt(ticket))
+
+
+def _is_browser_back(request: web.Request) -> bool:
+    return LAST_EVENT_ID in request.headers and sse.CONTENT_TYPE in request.headers.get(hdrs.ACCEPT, "")
+
+
+async def _try_again(request: web.Request, trouble: DomainError) -> web.StreamResponse:
+    """A stream of nothing, after which a browser waits and comes back."""
+    response = _Handshake()
+    await response.prepare(request)
+    await response.write(sse.block(retry_ms=max(RETRY_MS, int(1000 * (trouble.retry_after_s or 0)))))
+    return response
 
 
 def _own(identity: Identity) -> int:

@@ -160,6 +160,23 @@ async def test_a_shutdown_ends_the_stream_and_turns_newcomers_away() -> None:
         assert await refusal(site, "/v1/posts/1/events") == (503, "overloaded")
 
 
+async def test_a_browser_that_comes_back_too_early_is_told_to_try_again_and_others_get_the_error() -> None:
+    async with serving() as site:
+        path, busy = "/v1/posts/1/events", {"Authorization": "Bearer overload"}
+        back = {"Accept": "text/event-stream", "Last-Event-ID": "e1-0"}
+        async with httpx.AsyncClient(timeout=5) as client:
+            again = await client.get(site.url + path, headers={**busy, **back})
+        assert (again.status_code, again.headers["Content-Type"]) == (200, "text/event-stream")
+        assert again.text == "retry: 3000\n\n"
+        assert await refusal(site, path, **busy) == (503, "unavailable")
+        assert await refusal(site, path, **busy, Accept="text/event-stream") == (503, "unavailable")
+        # What will not be mended by waiting is said to all.
+        assert await refusal(site, path, **back, Authorization="Bearer forged") == (401, "unauthorized")
+        await site.sockets.shut_down()
+        async with httpx.AsyncClient(timeout=5) as client:
+            assert (await client.get(site.url + path, headers=back)).text == "retry: 3000\n\n"
+
+
 async def test_the_streams_of_a_session_that_was_ended_end() -> None:
     async with serving() as site, listening(site, headers={"Authorization": "Bearer ada"}) as events:
         site.sockets.connections.end_session("s7")
