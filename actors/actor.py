@@ -161,6 +161,8 @@ class FanoutEnded(Struct, frozen=True):
 class NewsTold(Struct, frozen=True):
     """Everyone concerned is told of all that happened on the post; its state's own row says so."""
 
+    about: tuple[tuple[int, int], ...] = ()
+    """(person, comment): who is told, about which comment or about the post (0)."""
     row: None = None
 
 

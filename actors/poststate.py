@@ -81,6 +81,8 @@ class PostState:
         self.news = News()
         self.told = 0
         """The version up to which people were told."""
+        self.telling: set[tuple[int, int]] = set()
+        """Who was told about what, as of ``NewsTold``, since all was durable: nobody else may know of it yet."""
         self.found = Found()
         self.finding = FindingRow(post_id=post_id, heat=0, indexed_offset=0)
         self.stirred = False
@@ -205,6 +207,7 @@ class PostState:
             return
         if isinstance(event, NewsTold):
             self.told, self.news, self.found = self.version, News(), Found()
+            self.telling.update(event.about)
             return
         if isinstance(event, FindingSaved):
             self.finding, self.viewers_told = event.row, self.viewers.viewers
@@ -352,3 +355,4 @@ class PostState:
     def trim(self) -> None:
         while len(self.recent) > RECENT_MAX:
             self.recent.popitem(last=False)
+        self.telling.clear()

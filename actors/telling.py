@@ -62,22 +62,25 @@ def needed(state: PostState) -> NewsNeeded:
 
 def due(state: PostState, now_ms: int) -> Decision:
     messages = _taken_back(state)
-    if messages and (state.news.post_gone or len(state.found.told) >= TOLD_MAX):
+    if state.found.told and (state.news.post_gone or len(state.found.told) >= TOLD_MAX):
         # Again, until nobody is left.
         return Decision(answer=Ack, messages=messages, alarms={NEWS_ALARM: now_ms + TAKEN_BACK_AGAIN_MS})
-    if not state.news.post_gone:
-        messages = (*_Notices(state).messages(), *messages)
-    return Decision(answer=Ack, events=(NewsTold(),), messages=messages, alarms={NEWS_ALARM: None})
+    notices = {} if state.news.post_gone else _Notices(state).of_people()
+    about = tuple((person, notice.comment) for person, of_person in notices.items() for notice in of_person)
+    told = (Message(user_key(person), Notify(notices=of_person)) for person, of_person in notices.items())
+    return Decision(answer=Ack, events=(NewsTold(about),), messages=(*told, *messages), alarms={NEWS_ALARM: None})
 
 
 def _taken_back(state: PostState) -> tuple[Message, ...]:
     """To everyone who was told about what is gone."""
-    of_people: dict[int, list[int]] = defaultdict(list)
-    for person, comment in state.found.told:
-        of_people[person].extend([comment] if comment else [])
+    gone, post_gone = state.news.gone, state.news.post_gone
+    telling = ((person, 0 if post_gone else comment) for person, comment in state.telling)
+    of_people: dict[int, set[int]] = defaultdict(set)
+    for person, comment in (*state.found.told, *(each for each in telling if post_gone or each[1] in gone)):
+        of_people[person].update({comment} - {0})
     return tuple(
-        Message(user_key(person), TakeBack(post=state.post_id, comments=comments))
-        for person, comments in of_people.items()
+        Message(user_key(person), TakeBack(post=state.post_id, comments=sorted(comments)))
+        for person, comments in sorted(of_people.items())
     )
 
 
@@ -89,7 +92,7 @@ class _Notices:
         self._author = (state.post.author_id if state.post is not None else None) or 0
         self._of_people: dict[int, dict[tuple[Kind, int], Notice]] = defaultdict(dict)
 
-    def messages(self) -> tuple[Message, ...]:
+    def of_people(self) -> dict[int, list[Notice]]:
         state, news = self._state, self._state.news
         self._tell(self._author, "comment", 0, news.comments, state.comments)
         for comment, people in news.replies.items():
@@ -103,10 +106,7 @@ class _Notices:
         self._tell(self._author, "applause", 0, news.applause, state.applause.people(beside=self._author))
         for mention in news.mentions:
             self._mention(mention)
-        return tuple(
-            Message(user_key(person), Notify(notices=list(notices.values())))
-            for person, notices in self._of_people.items()
-        )
+        return {person: list(notices.values()) for person, notices in self._of_people.items()}
 
     def _author_of(self, comment: int) -> int:
         """The account that a notice about the comment, or the post (0), is for; 0: nobody's."""

@@ -46,8 +46,6 @@ def react(comment: int | None = None, *, kind: str = "like", on: bool = True) ->
 def ring(told: Told) -> dict[str, list[Notice] | TakeBack]:
     """What each actor is told when the alarm rings."""
     told.ask(RingAlarm(name="news"))
-    if told.alarms["news"] == NOW_MS:
-        told.ask(RingAlarm(name="news"))
     sent: dict[str, list[Notice] | TakeBack] = {}
     for message in told.decision.messages:
         assert message.receiver not in sent
@@ -258,6 +256,25 @@ def test_who_did_more_after_a_load_is_told_of_as_who_did_it_before(told: Told) -
         Notice("reaction", POST, 0, 0, 0, []),
         Notice("applause", POST, 0, 1, 1, [(BOB.id, 1)]),
     ]
+
+
+def test_who_was_told_a_moment_ago_is_told_that_it_is_gone_though_nothing_is_stored(told: Told) -> None:
+    told.ask(say(), BOB)
+    told.ask(say(parent=1), CID)
+    ring(told)
+    told.ask(DeleteComment(post=ID, comment="1"), BOB)
+    assert ring(told)["user:2"] == TakeBack(post=POST, comments=[1])
+    told.ask(DeletePost(post=ID), ANN)
+    back = TakeBack(post=POST, comments=[])
+    assert ring(told) == {"user:1": back, "user:2": back}
+
+
+def test_what_is_stored_of_whom_was_told_is_read_from_there(told: Told) -> None:
+    told.ask(say(), BOB)
+    ring(told)
+    told.actor.trim()
+    told.ask(DeletePost(post=ID), ANN)
+    assert ring(told) == {}
 
 
 def test_the_count_is_checked_if_a_comment_that_was_told_of_is_deleted_before_a_load(told: Told) -> None:
