@@ -22,8 +22,10 @@ STAR_FOLLOWERS: Final = 1_000
 EDGES_1500: Final = 140_000
 EDGES_EACH: Final = 20
 """Of a person of the other made graphs, on average."""
-VISITS_A_WEEK: Final = 7.0
+VISITS_A_DAY: Final = 1.0
 """The median of those who are here."""
+WRITING_SPREAD: Final = 2.0
+"""Of the logarithm of how much one writes: a hundredth writes a third of all."""
 POSTS_AHEAD: Final = 5
 """Of everybody whom a reader of the experiment follows first: so that ten people fill a page of 50."""
 
@@ -34,9 +36,9 @@ class Graph(Struct, frozen=True):
     edges: Sequence[tuple[int, int]]
     """Follower, followee; of the people, and of those who are there for an experiment."""
     posts: Sequence[int]
-    """Who publishes, one post after the other."""
+    """Who publishes within a day, one post after the other."""
     visits: dict[int, float]
-    """How often a week each of those comes who are not away: every second one of the people."""
+    """How often a day each of those comes who are not away: every second one of the people."""
     celebrity_followers: int
     """What makes a celebrity of the first of a hundred."""
     shown: Mapping[int, int]
@@ -91,12 +93,11 @@ def _peopled(name: str, people: int, edges: list[tuple[int, int]], posts: int, r
     order = random.sample(range(people), people)
     special = [(READER + count, followee) for count in FOLLOWED if count <= people for followee in order[:count]]
     special += [(follower, STAR) for follower in order[:STAR_FOLLOWERS]]
-    # A few write most, as everywhere.
-    weights = list(accumulate(random.lognormvariate(0, 1) for _ in range(people)))
+    weights = list(accumulate(random.lognormvariate(0, WRITING_SPREAD) for _ in range(people)))
     authors = [bisect(weights, random.random() * weights[-1]) for _ in range(posts)]
     authors += [person for person in order[: FOLLOWED[0]] for _ in range(POSTS_AHEAD)]
     random.shuffle(authors)
-    visits = {person: VISITS_A_WEEK * 2 ** random.gauss(0, 1) for person in order[: people // 2]}
+    visits = {person: VISITS_A_DAY * 2 ** random.gauss(0, 1) for person in order[: people // 2]}
     celebrity_followers = 1 + followers[len(followers) * 99 // 100]
     edges = [*edges, *special]
     return Graph(name, people, edges, authors, visits, celebrity_followers, _shown(edges, authors))

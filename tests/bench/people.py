@@ -42,8 +42,7 @@ class Session(asyncio.Protocol):
     """A connection of one person; one request at a time."""
 
     def __init__(self, person: int) -> None:
-        self.person = person
-        self._head = f"Host: bench\r\nAuthorization: Bearer {host_token(person, 'author')}\r\n"
+        self.sign_in(person)
         self._buffer = b""
         self._answer: asyncio.Future[tuple[int, bytes]] | None = None
         self._transport: asyncio.Transport | None = None
@@ -52,6 +51,10 @@ class Session(asyncio.Protocol):
     async def open(cls, person: int, port: int) -> Self:
         _, session = await asyncio.get_running_loop().create_connection(lambda: cls(person), "127.0.0.1", port)
         return session
+
+    def sign_in(self, person: int) -> None:
+        """Ask in the name of ``person`` from now on."""
+        self._head = f"Host: bench\r\nAuthorization: Bearer {host_token(person, 'author')}\r\n"
 
     @property
     def connected(self) -> bool:

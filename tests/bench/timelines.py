@@ -1,8 +1,9 @@
 """``python -m tests.bench timelines``: push, pull, hybrid and adaptive side by side, on real and made graphs.
 
 Four experiments, each on the same posts in every strategy: a crowd that reads and writes, a reader who follows ever
-more people, what is stored, and how soon a post is seen. Each graph is imported by the command, the posts are
-published over HTTP; server, Postgres and generator are processes of their own, and share the machine.
+more people, what is stored, and how soon a post is seen. A graph is imported by the command and its posts are published
+over HTTP once; each strategy then has a copy, pushed as it would have been. Server, Postgres and generator are
+processes of their own, and share the machine.
 """
 
 import argparse
@@ -10,11 +11,12 @@ import asyncio
 import os
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from collections import Counter
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, contextmanager
 from datetime import UTC, datetime
 from itertools import count
-from math import log2
+from math import log, log2
 from pathlib import Path
 from random import Random
 from time import perf_counter, time_ns
@@ -24,12 +26,27 @@ from urllib.parse import urlsplit, urlunsplit
 import asyncpg
 import uvloop
 from msgspec import Struct
+from msgspec.structs import replace
 
 from actors.rates import HALF_LIFE_MS
+from actors.runtime.jobs import CHUNK
 from store.embedded import EmbeddedPostgres
+from store.postgres import open_postgres
 from store.timelines import Strategy
 from tests.bench import plots
-from tests.bench.graphs import EDGES_1500, EDGES_EACH, FOLLOWED, READER, SEED, STAR, VISITS_A_WEEK, Graph, made, snap
+from tests.bench.graphs import (
+    EDGES_1500,
+    EDGES_EACH,
+    FOLLOWED,
+    READER,
+    SEED,
+    STAR,
+    STAR_FOLLOWERS,
+    VISITS_A_DAY,
+    Graph,
+    made,
+    snap,
+)
 from tests.bench.load import cpu_seconds
 from tests.bench.people import (
     OPEN_AT_ONCE,
@@ -55,13 +72,17 @@ PLOTS: Final = RESULTS.parent / "plots"
 SNAP_GRAPH: Final = ROOT.parent / "shared" / "data" / "snap-facebook-graph.txt"
 STRATEGIES: Final[tuple[Strategy, ...]] = get_args(Strategy)
 PEOPLE: Final = (1_500, 5_000, 25_000, 100_000)
+LARGE: Final = 10_000
 PACED_RATE: Final = 420.0
 LONG_PAGE: Final = 50
-PUBLISHERS: Final = 64
+PUBLISHERS: Final = 128
 """Who publish at once, before anything is measured."""
 READERS_AT_ONCE: Final = 64
 SETTLED_TIMEOUT_S: Final = 900.0
 LOOK_EVERY_S: Final = 0.005
+CHECKED: Final = 100
+"""Pages that are compared with what they should be."""
+DAY_MS: Final = 86_400_000
 
 RATE_MIN = 1_500.0
 READ_P99_MAX_MS = 50.0
@@ -69,6 +90,8 @@ LONG_PAGE_MAX_MS = 10.0
 LONG_PAGE_GROWTH_MAX = 2.0
 LIVE_P99_MAX_MS = 250.0
 ENTRY_BYTES_MAX = 110.0
+ENTRIES_JUDGED = 5_000
+"""Of fewer it is the pages of the database that count, which hold a hundred each."""
 ADAPTIVE_SHARE_MAX = 0.2
 
 
@@ -82,6 +105,12 @@ class Plan(Struct, frozen=True):
     """Read in a row by each reader of the second experiment."""
     publications: int
     """Watched in the fourth."""
+
+    def of(self, graph: Graph) -> "Plan":
+        """What is done on ``graph``: half of it where to set up takes long, and little depends on the size."""
+        if graph.people < LARGE:
+            return self
+        return replace(self, seconds=self.seconds / 2, pages=self.pages // 2, publications=self.publications // 2)
 
 
 class Stored(NamedTuple):
@@ -101,8 +130,8 @@ class Seen(NamedTuple):
     """Until the author had read a page with the post."""
     own_missed: int
     """First pages of the author without it."""
-    pages: Spread
-    """Until every follower had read a page, 64 at a time."""
+    pages: int
+    """That the followers read then, some at a time."""
     pages_missed: int
     """Of those, pages without it."""
     pushed: Spread
@@ -124,6 +153,8 @@ class Run(Struct, frozen=True, kw_only=True):
     """Of a core, for one request of the saturated crowd."""
     postgres_ms: float
     paced: Mix
+    wrong: int
+    """Pages that were not what they should be, of ``CHECKED``."""
     long_pages: dict[int, Spread]
     stored: Stored
     seen: Seen
@@ -133,27 +164,59 @@ class Run(Struct, frozen=True, kw_only=True):
 
 
 @asynccontextmanager
-async def site(postgres_url: str, graph: Graph, strategy: Strategy, number: int) -> AsyncIterator[tuple[Served, str]]:
-    """A server with ``graph`` imported, and the address of its database, which is its own."""
-    name = f"bench{number}"
-    admin = await asyncpg.connect(postgres_url)
-    await admin.execute(f"CREATE DATABASE {name}")
-    url = urlunsplit(urlsplit(postgres_url)._replace(path=f"/{name}"))
-    flags = (
-        *("--database-url", url, "--timelines", strategy),
-        *("--celebrity-followers", str(graph.celebrity_followers)),
-    )
-    try:
-        with tempfile.TemporaryDirectory(prefix="plaudit-bench-") as directory:
+async def people_and_posts(postgres_url: str, graph: Graph) -> AsyncIterator[str]:
+    """The address of a database with ``graph`` imported, and all published that it says, but nothing pushed."""
+    async with database_of(postgres_url, "bench_graph") as url:
+        with timed("importing"), tempfile.TemporaryDirectory(prefix="plaudit-bench-") as directory:
             file = Path(directory) / "edges.txt"
             graph.write(file)
-            await run_python("server.py", "import", "graph", str(file), *flags)
-        await set_habits(url, graph)
-        async with serving("server.py", "--port", "0", *flags, environment=SETTINGS) as served:
+            await run_python("server.py", "import", "graph", str(file), *flags(url, graph, "pull"))
+        with timed("publishing"):
+            async with served_from(url, graph, "pull") as served, connected(url) as database:
+                await publish(graph, served.port)
+                await settled(database)
+        async with connected(url) as database:
+            await set_habits(database, graph)
+        yield url
+
+
+@asynccontextmanager
+async def site(postgres_url: str, template: str, graph: Graph, strategy: Strategy) -> AsyncIterator[tuple[Served, str]]:
+    """A server of a copy of ``template`` as it would be, had it had ``strategy`` all along; and the copy's address."""
+    async with database_of(postgres_url, "bench", template=template) as url:
+        with timed("pushing"):
+            await push_all(url, graph, strategy)
+        async with served_from(url, graph, strategy) as served:
             yield served, url
+
+
+@asynccontextmanager
+async def database_of(postgres_url: str, name: str, *, template: str | None = None) -> AsyncIterator[str]:
+    async with connected(postgres_url) as admin:
+        copied = f" TEMPLATE {urlsplit(template).path.strip('/')}" if template else ""
+        await admin.execute(f"CREATE DATABASE {name}{copied}")
+        try:
+            yield urlunsplit(urlsplit(postgres_url)._replace(path=f"/{name}"))
+        finally:
+            await admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@asynccontextmanager
+async def connected(url: str) -> AsyncIterator["Connection"]:
+    connection = await asyncpg.connect(url)
+    try:
+        yield connection
     finally:
-        await admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
-        await admin.close()
+        await connection.close()
+
+
+def served_from(url: str, graph: Graph, strategy: Strategy) -> AbstractAsyncContextManager[Served]:
+    return serving("server.py", "--port", "0", *flags(url, graph, strategy), environment=SETTINGS)
+
+
+def flags(url: str, graph: Graph, strategy: Strategy) -> Sequence[str]:
+    celebrity = str(graph.celebrity_followers)
+    return ("--database-url", url, "--timelines", strategy, "--celebrity-followers", celebrity)
 
 
 async def run_python(*arguments: str) -> None:
@@ -166,22 +229,51 @@ async def run_python(*arguments: str) -> None:
         raise SystemExit(output.decode())
 
 
-async def set_habits(url: str, graph: Graph) -> None:
-    """Let half of the people have come as often as ``graph`` says, for long, and the others never."""
+async def set_habits(database: "Connection", graph: Graph) -> None:
+    """Let everybody have come and posted as often as ``graph`` says, for long; or never."""
     now_ms = time_ns() // 1_000_000
-    # A half-life is a week: who comes n times a week, always, weighs about 1.44 n.
-    readings = [
-        (str(person), now_ms + int(HALF_LIFE_MS * log2(1.44 * visits))) for person, visits in graph.visits.items()
-    ]
-    database = await asyncpg.connect(url)
-    await database.execute(
-        "UPDATE user_state SET reading = here.reading, seen_at = now()"
-        " FROM unnest($1::text[], $2::bigint[]) AS here (name, reading)"
-        " JOIN name ON name.kind = 'host' AND name.name = here.name WHERE user_state.user_id = name.id",
-        [name for name, _ in readings],
-        [reading for _, reading in readings],
-    )
-    await database.close()
+    days = HALF_LIFE_MS / DAY_MS / log(2)
+
+    def rate(a_day: float) -> int:
+        """What so many a day, always, weigh: see ``actors.rates``."""
+        return now_ms + int(HALF_LIFE_MS * log2(a_day * days))
+
+    written = Counter(graph.posts)
+    for column, rates in (
+        ("seen_at = now(), reading", {person: rate(visits) for person, visits in graph.visits.items()}),
+        ("posting", {author: rate(posts) for author, posts in written.items()}),
+    ):
+        await database.execute(
+            f"UPDATE user_state SET {column} = here.rate FROM unnest($1::text[], $2::bigint[]) AS here (name, rate)"
+            " JOIN name ON name.kind = 'host' AND name.name = here.name WHERE user_state.user_id = name.id",
+            [str(person) for person in rates],
+            list(rates.values()),
+        )
+
+
+async def push_all(url: str, graph: Graph, strategy: Strategy) -> None:
+    """Open the edges that ``strategy`` would have pushed along before anything was posted, and push it all.
+
+    By what the product itself decides and pushes with.
+    """
+    async with connected(url) as database, open_postgres(url) as store:
+        await database.execute(
+            "UPDATE follow SET push = 'pushed' FROM user_state AS author, user_state AS reader"
+            " WHERE author.user_id = follow.followee AND reader.user_id = follow.follower AND should_push("
+            "$1, reader.seen_at IS NOT NULL, reader.reading, author.celebrity, author.posting)",
+            strategy,
+        )
+        await database.execute("UPDATE user_state SET arranged = $1, arranged_for = reading", strategy)
+        posts = iter(await database.fetch("SELECT author_id, published_id FROM post ORDER BY published_id"))
+
+        async def go_on() -> None:
+            for author, place in posts:
+                after: int | None = 0
+                while after is not None:
+                    after = await store.timelines.push(author, place, after=after, limit=CHUNK)
+
+        await asyncio.gather(*(go_on() for _ in range(PUBLISHERS)))
+        await database.execute("VACUUM ANALYZE")
 
 
 async def settled(database: "Connection") -> None:
@@ -229,40 +321,37 @@ async def comes(session: Session) -> None:
 
 async def publish(graph: Graph, port: int) -> None:
     """Everything that ``graph`` says is posted."""
-
-    async def go_on(posts: Iterator[tuple[int, int]]) -> None:
-        for number, author in posts:
-            async with opened([author], port) as (session,):
-                await session.publish(f"Post {number}", op=f"seed-{number}")
-
     posts = enumerate(graph.posts)
-    await asyncio.gather(*(go_on(posts) for _ in range(PUBLISHERS)))
+
+    async def go_on(session: Session) -> None:
+        for number, author in posts:
+            session.sign_in(author)
+            await session.publish(f"Post {number}", op=f"seed-{number}")
+
+    async with opened(graph.posts[:PUBLISHERS], port) as there:
+        await asyncio.gather(*map(go_on, there))
 
 
 # -- the experiments --------------------------------------------------------------------------------------------------
 
 
-async def measure(postgres: EmbeddedPostgres, graph: Graph, strategy: Strategy, number: int, plan: Plan) -> Run:
+async def measure(postgres: EmbeddedPostgres, template: str, graph: Graph, strategy: Strategy, plan: Plan) -> Run:
     """All four, on one strategy."""
     async with AsyncExitStack() as stack:
-        served, url = await stack.enter_async_context(site(postgres.url, graph, strategy, number))
-        database = await asyncpg.connect(url)
-        stack.push_async_callback(database.close)
-        with timed("arranging"):
-            await come([*graph.visits, *(READER + count for count in FOLLOWED if count <= graph.people)], served.port)
-            await settled(database)
-        with timed("publishing"):
-            await publish(graph, served.port)
-            await settled(database)
+        served, url = await stack.enter_async_context(site(postgres.url, template, graph, strategy))
+        database = await stack.enter_async_context(connected(url))
         stored = await storage(database)
-        long_pages = await read_long_pages(graph, served.port, plan)
-        seen = await see_posts(graph, served.port, database, plan)
         users = graph.readers(plan.users, PAGE)
+        with timed("coming"):
+            # All are known to the server, and have been arranged for, before the clock runs.
+            await come([*users, *(READER + followed for followed in FOLLOWED if followed <= graph.people)], served.port)
+            await settled(database)
+        with timed("reading long pages"):
+            long_pages = await read_long_pages(graph, served.port, plan)
+        with timed("looking for new posts"):
+            seen = await see_posts(graph, served.port, database, plan)
         crowd = await stack.enter_async_context(opened(users, served.port))
-        # All are known to the server, and have been arranged for, before the clock runs.
-        await come(users, served.port)
-        await settled(database)
-        titles = (f"Note {note}" for note in count())
+        titles = (f"Note {number}" for number in count())
         with timed("saturating"):
             people = Crowd(crowd, Random(SEED), titles)
             pids = (served.pid, postmaster(postgres))
@@ -271,9 +360,10 @@ async def measure(postgres: EmbeddedPostgres, graph: Graph, strategy: Strategy, 
             server_ms, postgres_ms = (
                 1000 * (cpu_seconds(pid) - before_s) / people.asked for pid, before_s in zip(pids, spent_s, strict=True)
             )
-        await settled(database)
+            await settled(database)
         with timed("pacing"):
             paced = await Crowd(crowd, Random(SEED), titles).pace(PACED_RATE, plan.seconds, plan.warm_up_s)
+        wrong = await wrong_pages(users[:CHECKED], served.port, database)
         return Run(
             graph=graph.name,
             strategy=strategy,
@@ -282,10 +372,28 @@ async def measure(postgres: EmbeddedPostgres, graph: Graph, strategy: Strategy, 
             server_ms=server_ms,
             postgres_ms=postgres_ms,
             paced=paced,
+            wrong=wrong,
             long_pages=long_pages,
             stored=stored,
             seen=seen,
         )
+
+
+async def wrong_pages(people: Sequence[int], port: int, database: "Connection") -> int:
+    """How many of ``people`` read another page than their edges and all posts, looked through plainly, say."""
+    wrong = 0
+    async with opened(people, port) as there:
+        for person, session in zip(people, there, strict=True):
+            expected = await database.fetch(
+                "WITH me AS (SELECT id FROM name WHERE kind = 'host' AND name = $1), shown AS ("
+                "SELECT id FROM me UNION SELECT followee FROM follow WHERE follower = (SELECT id FROM me))"
+                " SELECT id FROM post WHERE state = 'published' AND page_url IS NULL"
+                " AND author_id IN (SELECT id FROM shown) ORDER BY published_id DESC LIMIT $2",
+                str(person),
+                PAGE,
+            )
+            wrong += await session.page(PAGE) != [str(id) for (id,) in expected]
+    return wrong
 
 
 def postmaster(postgres: EmbeddedPostgres) -> int:
@@ -326,7 +434,6 @@ async def see_posts(graph: Graph, port: int, database: "Connection", plan: Plan)
     """How soon posts of someone with a thousand followers are seen."""
     followers = [follower for follower, followee in graph.edges if followee == STAR]
     own: list[float] = []
-    pages: list[float] = []
     pushed: list[float] = []
     own_missed = pages_missed = 0
     await come(followers, port)
@@ -339,10 +446,10 @@ async def see_posts(graph: Graph, port: int, database: "Connection", plan: Plan)
             own_missed += await misses(star, post)
             own.append(perf_counter() - began)
             pages_missed += await missing(readers, post)
-            pages.append(perf_counter() - began)
             pushed.append(await fanned_out - began)
     live, live_missed = await see_live(followers, port, plan)
-    return Seen(Spread.of(own), own_missed, Spread.of(pages), pages_missed, Spread.of(pushed), live, live_missed)
+    asked = plan.publications * len(followers)
+    return Seen(Spread.of(own), own_missed, asked, pages_missed, Spread.of(pushed), live, live_missed)
 
 
 async def see_live(followers: Sequence[int], port: int, plan: Plan) -> tuple[Spread, int]:
@@ -397,17 +504,17 @@ def timed(what: str) -> Iterator[None]:
     print(f"    {what}: {perf_counter() - began:.1f} s", flush=True)
 
 
-async def measure_all(graphs: Sequence[Graph], plan: Plan) -> list[Run]:
-    runs: list[Run] = []
+async def measure_all(
+    graphs: Iterable[Graph], strategies: Sequence[Strategy], plan: Plan
+) -> AsyncIterator[tuple[Graph, Run]]:
     with tempfile.TemporaryDirectory(prefix="plaudit-bench-") as directory:
         async with EmbeddedPostgres(Path(directory)) as postgres:
             for graph in graphs:
-                for strategy in STRATEGIES:
-                    print(f"{graph.name}, {strategy}", flush=True)
-                    run = await measure(postgres, graph, strategy, len(runs), plan)
-                    print("\n".join(f"    {part}" for part in described(run)), flush=True)
-                    runs.append(run)
-    return runs
+                print(graph.name, flush=True)
+                async with people_and_posts(postgres.url, graph) as template:
+                    for strategy in strategies:
+                        print(f"{graph.name}, {strategy}", flush=True)
+                        yield graph, await measure(postgres, template, graph, strategy, plan.of(graph))
 
 
 def described(run: Run) -> list[str]:
@@ -421,9 +528,8 @@ def described(run: Run) -> list[str]:
 
 def report(runs: Sequence[Run], graphs: Sequence[Graph], plan: Plan, command: str, load: float) -> str:
     """The results for people; ``load`` is what else the machine was doing, as its load average before."""
-    described = "; ".join(
-        f"{graph.name}: {len(graph.edges):,} edges, {len(graph.posts):,} posts, {graph.celebrity_followers:,} followers"
-        " make a celebrity"
+    graph_rows = (
+        [graph.name, *(f"{n:,}" for n in (len(graph.edges), len(graph.posts), graph.celebrity_followers))]
         for graph in graphs
     )
     return f"""\
@@ -431,46 +537,53 @@ def report(runs: Sequence[Run], graphs: Sequence[Graph], plan: Plan, command: st
 
 `{command}` on {datetime.now(UTC):%Y-%m-%d}: {machine()}. Load average before: {load:.1f}.
 
-{described}. One worker, Postgres and the generator share the machine. Half of the people are away, the others come
-some {VISITS_A_WEEK:.0f} times a week. A failure is any status but 200 and 201, a timeout, a short or an empty page.
+{_table(("graph", "edges", "posts before", "followers that make a celebrity"), graph_rows, texts=1)}
+
+One worker, Postgres and the generator share the machine. Half of the people are away, the others come {VISITS_A_DAY:g}
+times a day in the median; the posts before are those of a day, most by few. A failure is any status but 200 and 201, a
+timeout, a short or an empty page. At the end {CHECKED} pages are compared with what all posts and edges say.
 
 ## A crowd: 80 % read 10 posts, 20 % publish
 
-{_table(("graph", "strategy", "users", "requests/s", "reads p50/p95/p99 ms", "writes p50/p95/p99 ms", "failures",
-         "CPU ms a request: server + Postgres",
-         f"reads at {PACED_RATE:.0f}/s", f"writes at {PACED_RATE:.0f}/s", "failures"), map(_crowd_row, runs))}
+{_table(("graph", "strategy", "users", "requests/s", "reads p50 / p95 / p99 ms", "writes p50 / p95 / p99 ms",
+         "failures", f"reads at {PACED_RATE:.0f}/s", f"writes at {PACED_RATE:.0f}/s", "failures", "wrong pages",
+         "CPU ms a request: server + Postgres"), map(_crowd_row, runs))}
 
 ![requests a second](plots/crowd.svg)
 
-{plan.seconds:.0f} s of a closed loop without pauses, then as long of an open one at {PACED_RATE:.0f} requests a second.
+A closed loop without pauses of {plan.seconds:.0f} s, then as long an open one at {PACED_RATE:.0f} requests a second;
+half as long with {LARGE:,} people or more.
 
 ## One reader of {LONG_PAGE} posts
 
-{_table(("graph", "strategy", *(f"p50 ms following {count:,}" for count in FOLLOWED)), map(_reader_row, runs))}
+{_table(("graph", "strategy", *(f"p50 ms following {followed:,}" for followed in FOLLOWED)), map(_reader_row, runs))}
 
 ![a page of {LONG_PAGE} posts](plots/reader.svg)
 
 ## What is stored
 
-{_table(("graph", "strategy", "entries", "MB", "bytes an entry"), map(_storage_row, runs))}
+{_table(("graph", "strategy", "entries", "of those of push", "MB", "bytes an entry"), _storage_rows(runs))}
 
 ![size of the timelines](plots/storage.svg)
 
+The table of timelines with its index, after the posts before.
+
 ## How soon a post is seen
 
-{_table(("graph", "strategy", "own page p50/p99 ms", "without it", "pages of 1,000 followers p50/p99 ms", "without it",
-         "pushed p50/p99 ms", "live p50/p95/p99 ms", "without it"), map(_seen_row, runs))}
+{_table(("graph", "strategy", "own page p50 / p99 ms", "own pages without it", "followers' pages without it",
+         "in all timelines p50 / p99 ms", "live p50 / p95 / p99 ms", "followers without it"), map(_seen_row, runs))}
 
-![until it is pushed](plots/visibility.svg)
+![until it is live](plots/visibility.svg)
 
-From the answer to the publication. The pages are read by all followers, {READERS_AT_ONCE} at a time, from right then
-on: how long that takes is how long the server takes to answer as many reads. Live is
-from when publication was asked for, over Server-Sent Events, with all 1,000 online.
+By an author with {STAR_FOLLOWERS:,} followers. The author's own page is read as soon as publication was answered, and
+then those of all followers, {READERS_AT_ONCE} at a time. Live is from when publication was asked for until each of the
+followers has it over Server-Sent Events, all of them online.
 """  # fmt: skip
 
 
-def _table(titles: Sequence[str], rows: Iterator[Sequence[str]]) -> str:
-    lines = [titles, ["---", "---", *("---:" for _ in titles[2:])], *rows]
+def _table(titles: Sequence[str], rows: Iterable[Sequence[str]], *, texts: int = 2) -> str:
+    """A table; the first ``texts`` columns are no numbers."""
+    lines = [titles, [*("---" for _ in titles[:texts]), *("---:" for _ in titles[texts:])], *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
@@ -478,26 +591,31 @@ def _crowd_row(run: Run) -> list[str]:
     return [
         *(run.graph, run.strategy, f"{run.users:,}", f"{run.saturated.rate:,.0f}"),
         *(_spread(run.saturated.reads), _spread(run.saturated.writes), _failures(run.saturated)),
-        f"{run.server_ms:.1f} + {run.postgres_ms:.1f}",
         *(_spread(run.paced.reads), _spread(run.paced.writes), _failures(run.paced)),
+        *(str(run.wrong), f"{run.server_ms:.2f} + {run.postgres_ms:.2f}"),
     ]
 
 
 def _reader_row(run: Run) -> list[str]:
-    found = (run.long_pages.get(count) for count in FOLLOWED)
+    found = (run.long_pages.get(followed) for followed in FOLLOWED)
     return [run.graph, run.strategy, *("" if spread is None else f"{spread.p50:.1f}" for spread in found)]
 
 
-def _storage_row(run: Run) -> list[str]:
-    stored = run.stored
-    return [run.graph, run.strategy, f"{stored.entries:,}", f"{stored.bytes / 1e6:.1f}", f"{stored.entry_bytes:.0f}"]
+def _storage_rows(runs: Sequence[Run]) -> Iterator[list[str]]:
+    pushed = {run.graph: run.stored.entries for run in runs if run.strategy == "push"}
+    for run in runs:
+        stored, of_push = run.stored, pushed.get(run.graph)
+        yield [
+            *(run.graph, run.strategy, f"{stored.entries:,}", f"{stored.entries / of_push:.0%}" if of_push else ""),
+            *(f"{stored.bytes / 1e6:.1f}", f"{stored.entry_bytes:.0f}" if stored.entries else ""),
+        ]
 
 
 def _seen_row(run: Run) -> list[str]:
     seen = run.seen
     return [
         *(run.graph, run.strategy, f"{seen.own.p50:.0f} / {seen.own.p99:.0f}", str(seen.own_missed)),
-        *(f"{seen.pages.p50:,.0f} / {seen.pages.p99:,.0f}", str(seen.pages_missed)),
+        f"{seen.pages_missed} of {seen.pages:,}",
         *(f"{seen.pushed.p50:,.0f} / {seen.pushed.p99:,.0f}", _spread(seen.live), str(seen.live_missed)),
     ]
 
@@ -515,21 +633,24 @@ def draw(runs: Sequence[Run], directory: Path) -> None:
     directory.mkdir(exist_ok=True)
     crowd: dict[str, dict[str, float]] = {}
     stored: dict[str, dict[str, float]] = {}
-    seen: dict[str, dict[str, float]] = {}
+    live: dict[str, dict[str, float]] = {}
     for run in runs:
         crowd.setdefault(run.graph, {})[run.strategy] = run.saturated.rate
         stored.setdefault(run.graph, {})[run.strategy] = run.stored.bytes / 1e6
-        seen.setdefault(run.graph, {})[run.strategy] = run.seen.pushed.p99
-    last = [run for run in runs if run.graph == runs[-1].graph]
+        live.setdefault(run.graph, {})[run.strategy] = run.seen.live.p99
+    # The last of which there is all, or the first.
+    graph = next((graph for graph in reversed(stored) if len(stored[graph]) == len(stored[runs[0].graph])), "")
+    pages = f"A page of {LONG_PAGE} posts on {graph}"
     followed: dict[str, list[tuple[float, float]]] = {
-        run.strategy: [(float(count), spread.p50) for count, spread in run.long_pages.items()] for run in last
+        run.strategy: [(float(people), spread.p50) for people, spread in run.long_pages.items()]
+        for run in runs
+        if run.graph == graph
     }
-    pages = f"A page of {LONG_PAGE} posts on {runs[-1].graph}"
     for name, plot in (
         ("crowd", plots.bars("A crowd: 80 % read 10 posts, 20 % publish", "requests a second", crowd)),
         ("reader", plots.lines(pages, "people whom the reader follows", "p50, ms", followed)),
-        ("storage", plots.bars("What timelines take, with indexes", "MB", stored)),
-        ("visibility", plots.bars("Until a post is pushed to 1,000 followers", "p99, ms", seen)),
+        ("storage", plots.bars("What timelines take, with their index", "MB", stored)),
+        ("visibility", plots.bars(f"Until {STAR_FOLLOWERS:,} followers online have a post", "p99, ms", live)),
     ):
         (directory / f"{name}.svg").write_text(plot)
 
@@ -538,15 +659,18 @@ def shortcomings(runs: Sequence[Run]) -> Iterator[str]:
     """In what the results stay behind what is promised; pull is there to compare with."""
     pushed = {run.graph: run.stored.entries for run in runs if run.strategy == "push"}
     for run in runs:
+        of_push = pushed.get(run.graph)
         where = f"{run.graph}, {run.strategy}"
         if run.saturated.failures or run.paced.failures:
             yield f"{where}: failures"
+        if run.wrong:
+            yield f"{where}: {run.wrong} of {CHECKED} pages are wrong"
         if run.seen.own_missed or run.seen.pages_missed or run.seen.live_missed:
             yield f"{where}: a post that was published was not seen"
-        if run.stored.entries > 0 and run.stored.entry_bytes > ENTRY_BYTES_MAX:
+        if run.stored.entries > ENTRIES_JUDGED and run.stored.entry_bytes > ENTRY_BYTES_MAX:
             yield f"{where}: {run.stored.entry_bytes:.0f} bytes an entry, not {ENTRY_BYTES_MAX:.0f}"
-        if run.strategy == "adaptive" and run.stored.entries > ADAPTIVE_SHARE_MAX * pushed[run.graph]:
-            yield f"{where}: {run.stored.entries / pushed[run.graph]:.0%} of the entries of push"
+        if run.strategy == "adaptive" and of_push and run.stored.entries > ADAPTIVE_SHARE_MAX * of_push:
+            yield f"{where}: {run.stored.entries / of_push:.0%} of the entries of push"
         if run.strategy != "pull":
             yield from _slow(run, where)
 
@@ -570,37 +694,51 @@ def _slow(run: Run, where: str) -> Iterator[str]:
 
 
 def graphs_of(people: Sequence[int], posts: int) -> list[Graph]:
-    """SNAP's graph, if it is there, and made ones of so many people, each with about ``posts`` posts."""
+    """SNAP's graph, if it is there, and made ones of so many people, each with ``posts`` posts or some more."""
     graphs = []
     if SNAP_GRAPH.exists():
         graphs.append(snap(SNAP_GRAPH, posts))
     else:
         print("SNAP's graph of Facebook is not beside the repository: left out")
-    return [*graphs, *(made(size, EDGES_1500 if size == PEOPLE[0] else EDGES_EACH * size, posts) for size in people)]
+    for size in people:
+        edges = EDGES_1500 if size == PEOPLE[0] else EDGES_EACH * size
+        # Or hardly anybody would have a full page.
+        graphs.append(made(size, edges, max(posts, size // 10)))
+    return graphs
+
+
+async def run_all(options: argparse.Namespace, argv: Sequence[str]) -> list[Run]:
+    """Measure, and after each run write down what there is."""
+    load = os.getloadavg()[0]
+    if options.quick:
+        graphs = [made(1_700, 30_000, 2_000)]
+        plan = Plan(users=200, seconds=3.0, warm_up_s=1.0, pages=10, publications=2)
+    else:
+        graphs = graphs_of(options.people, options.posts)
+        plan = Plan(users=options.users, seconds=options.seconds, warm_up_s=3.0, pages=100, publications=10)
+    command = " ".join(["python -m tests.bench timelines", *argv])
+    began, runs, text = perf_counter(), list[Run](), ""
+    async for graph, run in measure_all(graphs, options.strategies, plan):
+        print("\n".join(f"    {part}" for part in described(run)), flush=True)
+        runs.append(run)
+        text = report(runs, graphs[: 1 + graphs.index(graph)], plan, command, load)
+        if not options.quick:
+            put_section(text)
+            draw(runs, PLOTS)
+    print(f"\n{text}\n{(perf_counter() - began) / 60:.1f} minutes")
+    return runs
 
 
 def main(argv: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.bench timelines", description=__doc__.partition("\n")[0])
     parser.add_argument("--people", type=int, nargs="*", default=list(PEOPLE), help="sizes of the graphs that are made")
-    parser.add_argument("--posts", type=int, default=46_000, help="on each graph, before anything is measured")
+    parser.add_argument("--strategies", nargs="+", choices=STRATEGIES, default=list(STRATEGIES), help="default: all")
+    parser.add_argument("--posts", type=int, default=6_000, help="on each graph, before anything is measured")
     parser.add_argument("--users", type=int, default=1_500, help="who read and write at once")
-    parser.add_argument("--seconds", type=float, default=60.0, help="of each crowd")
+    parser.add_argument("--seconds", type=float, default=20.0, help="of each crowd")
     parser.add_argument("--quick", action="store_true", help="see whether it works, on one small graph; writes nothing")
     options = parser.parse_args(argv)
-    load = os.getloadavg()[0]
-    if options.quick:
-        graphs = [made(1_700, 8_000, 400)]
-        plan = Plan(users=50, seconds=3.0, warm_up_s=1.0, pages=5, publications=2)
-    else:
-        graphs = graphs_of(options.people, options.posts)
-        plan = Plan(users=options.users, seconds=options.seconds, warm_up_s=5.0, pages=200, publications=30)
-    runs = uvloop.run(measure_all(graphs, plan))
-    text = report(runs, graphs, plan, " ".join(["python -m tests.bench timelines", *argv]), load)
-    if not options.quick:
-        put_section(text)
-        draw(runs, PLOTS)
-    print("\n" + text)
-    found = list(shortcomings(runs))
+    found = list(shortcomings(uvloop.run(run_all(options, argv))))
     for shortcoming in found:
         print(shortcoming, file=sys.stderr)
     return 1 if found and not options.quick else 0
