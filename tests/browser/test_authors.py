@@ -117,7 +117,7 @@ async def test_what_somebody_says_whom_one_mutes_is_covered_until_one_wants_to_s
     one = await reader()
     await one.sign_up("listener", "A Listener")
     await one.meet("loud")
-    await one.choose("Loud", "Mute")
+    await one.choose("Loud", "Mute for good")
     await one.see("You see nothing of Loud")
     await one.read(slug)
     await one.see("By somebody you mute or block.")

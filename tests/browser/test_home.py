@@ -37,6 +37,23 @@ async def test_what_somebody_publishes_in_one_browser_appears_and_vanishes_in_th
     await one.go_home()
     await writer.publish("On the connexion of things", "They *hang* together.")
     await one.see(one.summary("On the connexion of things").get_by_text("They hang together."))
+    await writer.see_unread(1)
+    assert "They hang together." in await writer.page.locator(".prose").inner_text()
+
+    other = await one.tab()
+    await other.page.get_by_role("link", name="On the connexion of things").click()
+    await other.applaud.click()
+    await other.write("And fall apart.")
+    await writer.see_unread(3)
+    await writer.bell.click()
+    await writer.see(writer.notice_of("applause").get_by_text("Caroline Herschel applauded On the connexion of things"))
+    await writer.see(
+        writer.notice_of("comment").get_by_text("Caroline Herschel commented on On the connexion of things")
+    )
+    await writer.see(writer.notice_of("follow").get_by_text("Caroline Herschel follows you"))
+    await writer.see_unread(0)
+    await writer.page.keyboard.press("Escape")
+
     await writer.page.get_by_role("link", name="Edit").click()
     writer.page.once("dialog", lambda dialog: dialog.accept())
     await writer.page.get_by_role("button", name="Delete").click()
@@ -149,7 +166,7 @@ async def test_who_is_followed_in_one_tab_is_in_the_feed_of_the_other(
     await other.meet("mae")
     await other.follow("Mae Jemison")
     await one.see(one.summary("Before you came"))
-    await other.choose("Mae Jemison", "Mute")
+    await other.choose("Mae Jemison", "Mute for good")
     await one.see_no_more(one.summary("Before you came"))
 
 

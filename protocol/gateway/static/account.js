@@ -1,10 +1,10 @@
 /** Signing in and up, and one's own account. */
 
+import { personHref } from "./addresses.js";
 import { newOperation } from "./api.js";
 import { peopleApart } from "./apart.js";
 import { h, showProblem } from "./dom.js";
 import { NAME_CHARS_MAX } from "./identity.js";
-import { personHref } from "./people.js";
 
 /** The page on which one signs in or up; it leads back to `next`. */
 export function showSignIn(context, main) {

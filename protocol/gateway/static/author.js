@@ -1,8 +1,9 @@
 /** The page of a member: who it is, how the reader stands to them, what they wrote, and the people around them. */
 
+import { personHref } from "./addresses.js";
 import { h } from "./dom.js";
 import { FollowButton } from "./follow.js";
-import { avatar, personHref } from "./people.js";
+import { avatar } from "./people.js";
 import { PeopleList } from "./peoplelist.js";
 import { Posts } from "./posts.js";
 import { Standing } from "./standing.js";
@@ -15,18 +16,74 @@ const NOBODY = { followers: "Nobody follows {} yet.", following: "{} follows nob
 export async function showAuthor(context, main, handle, list) {
   const { api, session, site } = context;
   const profile = await api.get(`/v1/users/${encodeURIComponent(handle)}`);
-  const page = new Author(context, profile);
-  if (session.member && !session.owns(profile)) await page.read();
-  main.replaceChildren(h("div", { class: "author-page" }, page.element, tabs(profile, list), await shown(context, profile, list)));
+  const head = new Head(context, profile, list);
+  if (session.member && !session.owns(profile)) await head.relate();
+  main.replaceChildren(head.element, head.tabs, await shown(context, profile, list));
   document.title = `${profile.name} (@${profile.handle}) · ${site.title}`;
 }
 
-function tabs(profile, current) {
-  const href = personHref(profile);
-  const links = LISTS.map((list) =>
-    h("a", { href: list === "posts" ? href : `${href}/${list}`, "aria-current": list === current && "page", "data-list": list }, ...amount(list, profile[list])),
-  );
-  return h("nav", { class: "tabs", "aria-label": `Around ${profile.name}` }, links);
+class Head {
+  #context;
+  #profile;
+  #list;
+  #follow;
+  #standing;
+  #actions = h("div", { class: "actions" });
+
+  /** `list` is the one that is shown. */
+  constructor(context, profile, list) {
+    this.#context = context;
+    this.#profile = profile;
+    this.#list = list;
+    this.#follow = new FollowButton(context, profile, { onChange: (relationship) => this.#followed(relationship) });
+    this.#standing = new Standing(context, profile, { onChange: () => location.reload() });
+    this.#actions.append(context.session.owns(profile) ? h("a", { class: "follow plain", href: "/account" }, "Edit profile") : this.#follow.element);
+    this.element = h(
+      "header",
+      { class: "author-head" },
+      avatar(profile),
+      h("div", { class: "names" }, h("h1", null, profile.name), h("p", { class: "byline" }, about(profile))),
+      this.#actions,
+      this.#standing.line,
+    );
+    this.tabs = h("nav", { class: "tabs", "aria-label": `Around ${profile.name}` });
+    this.#showTabs();
+  }
+
+  /** Find out how the reader stands to the person. Throws `ApiError`. */
+  async relate() {
+    const [relationship] = await this.#context.api.get(`/v1/relationships?id=${this.#profile.id}`);
+    this.#actions.append(this.#standing.menu);
+    this.#show(relationship);
+  }
+
+  #followed(relationship) {
+    this.#profile.followers += relationship.following ? 1 : -1;
+    this.#showTabs();
+    this.#show(relationship);
+  }
+
+  #show(relationship) {
+    this.#follow.show(relationship);
+    this.#follow.element.hidden = relationship.blocking || relationship.blocked_by;
+    this.#standing.show(relationship);
+  }
+
+  #showTabs() {
+    const href = personHref(this.#profile);
+    const tab = (list) =>
+      h("a", { href: list === "posts" ? href : `${href}/${list}`, "aria-current": list === this.#list && "page" }, amount(list, this.#profile[list]));
+    this.tabs.replaceChildren(...LISTS.map(tab));
+  }
+}
+
+function about({ handle, url, created_at, role }) {
+  return [
+    h("span", null, `@${handle}`),
+    ["moderator", "admin"].includes(role) && h("span", { class: "badge" }, role === "admin" ? "Admin" : "Moderator"),
+    safeHref(url) && h("a", { href: safeHref(url), rel: "nofollow ugc me" }, url.replace(/^https?:\/\/|\/$/gi, "")),
+    h("span", null, `Here since ${day(created_at)}`),
+  ];
 }
 
 function amount(list, n) {
@@ -45,58 +102,4 @@ async function shown(context, profile, list) {
   const people = new PeopleList(context, { removable: own && list === "followers" });
   await people.open(`${path}/${list}`);
   return people.empty ? h("p", { class: "empty" }, NOBODY[list].replace("{}", profile.name)) : people.element;
-}
-
-class Author {
-  #context;
-  #profile;
-  #follow;
-  #standing;
-  #actions = h("div", { class: "actions" });
-
-  constructor(context, profile) {
-    this.#context = context;
-    this.#profile = profile;
-    const own = context.session.owns(profile);
-    this.#follow = new FollowButton(context, profile, { onChange: (relationship) => this.#changed(relationship) });
-    this.#standing = new Standing(context, profile, { onChange: () => location.reload() });
-    this.#actions.append(...(own ? [h("a", { class: "follow plain", href: "/account" }, "Edit profile")] : [this.#follow.element]));
-    this.element = h(
-      "header",
-      { class: "author-head" },
-      avatar(profile),
-      h("div", { class: "names" }, h("h1", null, profile.name), h("p", { class: "byline" }, ...about(profile))),
-      this.#actions,
-      this.#standing.line,
-    );
-  }
-
-  /** Find out how the reader stands to the person. Throws `ApiError`. */
-  async read() {
-    const [relationship] = await this.#context.api.get(`/v1/relationships?id=${this.#profile.id}`);
-    if (!relationship) return;
-    this.#actions.append(this.#standing.menu);
-    this.#show(relationship);
-  }
-
-  #show(relationship) {
-    this.#follow.show(relationship);
-    this.#follow.element.hidden = relationship.blocking || relationship.blocked_by;
-    this.#standing.show(relationship);
-  }
-
-  #changed(relationship) {
-    this.#profile.followers += relationship.following ? 1 : -1;
-    document.querySelector('[data-list="followers"]').replaceChildren(...amount("followers", this.#profile.followers));
-    this.#show(relationship);
-  }
-}
-
-function about({ handle, url, created_at, role }) {
-  return [
-    h("span", null, `@${handle}`),
-    ["moderator", "admin"].includes(role) && h("span", { class: "badge" }, role === "admin" ? "Admin" : "Moderator"),
-    safeHref(url) && h("a", { href: safeHref(url), rel: "nofollow ugc me" }, url.replace(/^https?:\/\/|\/$/gi, "")),
-    h("span", null, `Here since ${day(created_at)}`),
-  ].filter(Boolean);
 }

@@ -24,9 +24,9 @@ export class Bell {
     this.#panel.addEventListener("beforetoggle", ({ newState }) => (newState === "open" ? this.#opening() : this.#list.forget()));
     this.#panel.addEventListener("click", ({ target }) => target.closest("a") && this.#panel.hidePopover());
     context.notices.addEventListener("change", () => this.#show());
-    context.notices.addEventListener("news", () => announce(count(context.notices.unread, "unread notification")));
+    context.notices.addEventListener("news", () => this.#tell());
     // Who comes back to a tab in which it is open sees what has come.
-    document.addEventListener("visibilitychange", () => this.#show());
+    document.addEventListener("visibilitychange", () => this.#readIfSeen());
     this.#show();
   }
 
@@ -36,14 +36,24 @@ export class Bell {
   }
 
   #show() {
-    const { notices } = this.#context;
-    const { unread } = notices;
+    const { unread } = this.#context.notices;
     const amount = unread > UNREAD_SHOWN_MAX ? `${UNREAD_SHOWN_MAX}+` : unread || "";
     this.#button.replaceChildren(icon("bell"), h("span", { class: "unread-count", "aria-hidden": "true" }, String(amount)));
     this.#button.setAttribute("aria-label", unread ? `Notifications, ${figure(unread)} unread` : "Notifications");
-    if (!this.#panel.matches(":popover-open")) return;
-    this.#showList();
-    if (unread && !document.hidden) notices.markRead();
+    if (this.#open) this.#showList();
+  }
+
+  #tell() {
+    announce(count(this.#context.notices.unread, "unread notification"));
+    this.#readIfSeen();
+  }
+
+  #readIfSeen() {
+    if (this.#open && !document.hidden) this.#context.notices.markRead();
+  }
+
+  get #open() {
+    return this.#panel.matches(":popover-open");
   }
 
   #showList() {

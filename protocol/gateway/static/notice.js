@@ -1,8 +1,8 @@
 /** What happened, each group in a sentence that leads to it. */
 
+import { personHref, postHref } from "./addresses.js";
 import { h } from "./dom.js";
-import { avatar, personHref } from "./people.js";
-import { postHref } from "./post.js";
+import { avatar } from "./people.js";
 import { count, people, time } from "./words.js";
 
 const NOTHING = "Nothing yet. What people make of what you write is told here.";

@@ -3,7 +3,7 @@
 import { h } from "./dom.js";
 import { signInHref } from "./identity.js";
 import { NoticeList } from "./notice.js";
-import { Pages } from "./pages.js";
+import { Paging } from "./paging.js";
 
 const PAGE = 30;
 const KINDS = {
@@ -20,10 +20,10 @@ export async function showNotifications(context, main) {
   const { api, notices, session, site } = context;
   if (!session.account) return location.replace(signInHref());
   const list = new NoticeList(context);
-  const pages = new Pages(api, (page) => notices.take(page));
+  const paging = new Paging(api, (page) => notices.take(page));
   notices.addEventListener("change", () => list.show(notices.latest));
-  await pages.open(`/v1/notifications?limit=${PAGE}`);
-  main.replaceChildren(h("h1", null, "Notifications"), await preferences(context), list.element, pages.element);
+  await paging.open(`/v1/notifications?limit=${PAGE}`);
+  main.replaceChildren(h("h1", null, "Notifications"), await preferences(context), list.element, paging.element);
   document.title = `Notifications · ${site.title}`;
   const read = () => document.hidden || notices.markRead();
   for (const event of ["load", "news"]) notices.addEventListener(event, read);

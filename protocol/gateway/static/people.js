@@ -1,13 +1,7 @@
 /** People as they stand beside what they wrote. */
 
+import { personHref } from "./addresses.js";
 import { h } from "./dom.js";
-
-const GUEST = /^guest-/;
-
-/** The page of a member; null for a guest, and for a name without an account. */
-export function personHref({ handle }) {
-  return handle && !GUEST.test(handle) ? `/@${encodeURIComponent(handle)}` : null;
-}
 
 /** The name, if anybody is named, as a link to the person's page where there is one. */
 export function nameOf(author) {

@@ -2,7 +2,7 @@
 
 import { h } from "./dom.js";
 import { FollowButton } from "./follow.js";
-import { Pages } from "./pages.js";
+import { Paging } from "./paging.js";
 import { avatar, nameOf } from "./people.js";
 
 const PAGE = 50;
@@ -12,13 +12,13 @@ export class PeopleList {
   #context;
   #removable;
   #list = h("ul", { class: "people" });
-  #pages;
+  #paging;
 
   constructor(context, { removable = false } = {}) {
     this.#context = context;
     this.#removable = removable;
-    this.#pages = new Pages(context.api, (people) => this.#put(people));
-    this.element = h("div", null, this.#list, this.#pages.element);
+    this.#paging = new Paging(context.api, (people) => this.#put(people));
+    this.element = h("div", null, this.#list, this.#paging.element);
   }
 
   get empty() {
@@ -27,7 +27,7 @@ export class PeopleList {
 
   /** Show the first page of what `path` gives. Throws `ApiError`. */
   open(path) {
-    return this.#pages.open(`${path}?limit=${PAGE}`);
+    return this.#paging.open(`${path}?limit=${PAGE}`);
   }
 
   #put(people) {

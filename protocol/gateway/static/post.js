@@ -31,11 +31,6 @@ async function fetchPost(api, slug) {
   }
 }
 
-/** Where a post is read. */
-export function postHref(post) {
-  return `/p/${encodeURIComponent(post.slug ?? post.id)}`;
-}
-
 class Article {
   #context;
   #title = h("h1");

@@ -1,7 +1,7 @@
 /** A list of posts that grows by pages. */
 
 import { h } from "./dom.js";
-import { Pages } from "./pages.js";
+import { Paging } from "./paging.js";
 import { newestFirst, Summary } from "./summary.js";
 
 const PAGE = 20;
@@ -11,7 +11,7 @@ export class Posts {
   #context;
   #summaries = new Map();
   #list = h("ol", { class: "posts" });
-  #pages;
+  #paging;
   #onChange;
   #answer = null;
   #anew = false;
@@ -19,8 +19,8 @@ export class Posts {
   constructor(context, { onChange = () => {} } = {}) {
     this.#context = context;
     this.#onChange = onChange;
-    this.#pages = new Pages(context.api, (answer) => this.#put(answer));
-    this.element = h("div", null, this.#list, this.#pages.element);
+    this.#paging = new Paging(context.api, (answer) => this.#put(answer));
+    this.element = h("div", null, this.#list, this.#paging.element);
   }
 
   get empty() {
@@ -29,7 +29,7 @@ export class Posts {
 
   /** Whether all are shown. */
   get complete() {
-    return this.#pages.complete;
+    return this.#paging.complete;
   }
 
   has(id) {
@@ -39,7 +39,7 @@ export class Posts {
   /** Show the first page of what `path` gives, with `query`. Answers it whole. Throws `ApiError`. */
   async open(path, query = {}) {
     this.#anew = true;
-    await this.#pages.open(`${path}?${new URLSearchParams({ limit: PAGE, ...query })}`);
+    await this.#paging.open(`${path}?${new URLSearchParams({ limit: PAGE, ...query })}`);
     return this.#answer;
   }
 
@@ -67,7 +67,7 @@ export class Posts {
   /** Whether a post stands below all that are shown, where the next pages will bring it. */
   beyond(post) {
     const last = this.#sorted().at(-1);
-    return !this.#pages.complete && last !== undefined && newestFirst(last.post, post) < 0;
+    return !this.#paging.complete && last !== undefined && newestFirst(last.post, post) < 0;
   }
 
   #clear() {

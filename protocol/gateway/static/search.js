@@ -1,9 +1,9 @@
 /** The page of what a search has found: posts and comments, the best first. */
 
+import { postHref } from "./addresses.js";
 import { h, serverHtml } from "./dom.js";
-import { Pages } from "./pages.js";
+import { Paging } from "./paging.js";
 import { nameOf } from "./people.js";
-import { postHref } from "./post.js";
 import { searchForm } from "./searchform.js";
 import { time } from "./words.js";
 
@@ -25,11 +25,11 @@ export async function showSearch(context, main) {
 
 async function search({ api }, found, words, kind) {
   const list = h("ol", { class: "hits" });
-  const pages = new Pages(api, (hits) => list.append(...hits.map(hit)));
+  const paging = new Paging(api, (hits) => list.append(...hits.map(hit)));
   found.replaceChildren(tabs(words, kind));
   try {
-    await pages.open(`/v1/search?${new URLSearchParams({ q: words, kind, limit: PAGE })}`);
-    found.append(list.childElementCount ? list : nothing(words), pages.element);
+    await paging.open(`/v1/search?${new URLSearchParams({ q: words, kind, limit: PAGE })}`);
+    found.append(list.childElementCount ? list : nothing(words), paging.element);
   } catch (error) {
     // The field stays, to try other words.
     if (!("status" in error)) throw error;

@@ -9,7 +9,7 @@ const DAY_MS = 86_400_000;
 const MUTES = [
   ["Mute for a day", DAY_MS],
   ["Mute for a week", 7 * DAY_MS],
-  ["Mute", null],
+  ["Mute for good", null],
 ];
 
 /** `menu` and `line` are its two elements; `onChange(relationship)` hears what the server has made of a choice. */

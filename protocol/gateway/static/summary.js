@@ -1,9 +1,9 @@
 /** A post as it stands in a list: who wrote it, how it begins, what people made of it. */
 
+import { postHref } from "./addresses.js";
 import { bookmarkButton } from "./bookmark.js";
 import { h, textOf } from "./dom.js";
 import { nameOf } from "./people.js";
-import { postHref } from "./post.js";
 import { count, time } from "./words.js";
 
 const EXCERPT_CHARS = 220;

@@ -1,8 +1,8 @@
 /** Where a member writes a post: a draft, published now, or at a time to come. */
 
+import { postHref } from "./addresses.js";
 import { Draft } from "./drafts.js";
 import { announce, h, showProblem } from "./dom.js";
-import { postHref } from "./post.js";
 import { moment } from "./words.js";
 
 /** Show the editor in `main`, with the post that the address names if it names one. Throws `ApiError`. */

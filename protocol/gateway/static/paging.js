@@ -5,7 +5,7 @@ import { h } from "./dom.js";
 const NEAR = "800px";
 
 /** `put(answer)` shows a page. `element` stands below what it shows. */
-export class Pages {
+export class Paging {
   #api;
   #put;
   #next = null;
