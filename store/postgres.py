@@ -72,6 +72,7 @@ from store.statements import (
     no_arguments,
 )
 from store.timelines import Timelines
+from store.together import Together
 
 # Generic for the type checker only.
 Pool: TypeAlias = "asyncpg.Pool[asyncpg.Record]"
@@ -87,6 +88,10 @@ ANSWER_TIMEOUT_S = STATEMENT_TIMEOUT_S + 1.0
 MIGRATION_TIMEOUT_S = 600.0
 IMPORT_TIMEOUT_S = 3_600.0
 """Of one statement of an import: the store has no deadline for it, for nobody waits."""
+
+SUMMARIES_AT_ONCE = 32
+SUMMARIES_WAITING_MAX = 5_000
+"""Pages that show a post which is not in memory; of one statement, and of those that wait for one."""
 
 _SETTINGS: Mapping[str, str] = MappingProxyType(
     {
@@ -304,6 +309,9 @@ class PostgresStore:
         self._leases = _Line(url)
         self._pushes = _Line(url)
         self._statements: dict[Shape, str] = {}
+        self._summarised: Together[Sequence[int], list[PostSummary]] = Together(
+            self._summaries_of, at_once=SUMMARIES_AT_ONCE, running_max=2, waiting_max=SUMMARIES_WAITING_MAX
+        )
         self.graph: Graph = PostgresGraph(self._fetch)
         self.timelines: Timelines = PostgresTimelines(self._fetch, self._pushes.fetch)
         self.feeds: Feeds = PostgresFeeds(self._fetch)
@@ -567,7 +575,13 @@ UPDATE slot SET owner = NULL FROM held WHERE slot.slot = held.slot AND slot.owne
         )
 
     async def summaries(self, ids: Sequence[int]) -> list[PostSummary]:
-        return await self._summaries("post.id = ANY ($1)", ids)
+        return await self._summarised.ask(ids)
+
+    async def _summaries_of(self, lists: Sequence[Sequence[int]]) -> list[list[PostSummary]]:
+        """For each of ``lists`` its posts: what is new is asked for by many at once."""
+        asked = set[int]().union(*lists)
+        found = {summary.post.id: summary for summary in await self._summaries("post.id = ANY ($1)", list(asked))}
+        return [[found[id] for id in ids if id in found] for ids in lists]
 
     async def _summaries(self, condition: str, *arguments: Any) -> list[PostSummary]:
         # A post and its state are made by the same commit.

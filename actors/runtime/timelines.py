@@ -113,7 +113,10 @@ class Timelines:
         rendered: dict[int, bytes] = {}
         for at, summary in enumerate(found):
             id = summary.post.id
-            if summary.post.state == "published":
+            if (kept := self._encoder.kept_post(missing[id])) is not None:
+                # Another page that was read meanwhile shows it too.
+                rendered[id] = kept
+            elif summary.post.state == "published":
                 view = summary_view(self._encoder, summary, epoch=self._epoch, watchers=self._watchers)
                 # It may be newer than what its key says; nobody asks for what was before any more.
                 rendered[id] = self._encoder.keep_post(missing[id], view)

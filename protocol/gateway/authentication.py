@@ -28,10 +28,11 @@ class Authentication:
             return anonymous(self._tokens, visitor)
         if len(token) > TOKEN_CHARS_MAX:
             raise Refused("unauthorized", "the token is too long")
-        if token_type(token) == ACCESS_TYPE or self._hosts is None:
-            identity = self._tokens.read_access(token)
+        hosts = self._hosts
+        if hosts is not None and (hosts.remembers(token) or token_type(token) != ACCESS_TYPE):
+            identity = await self._host_identity(hosts, token)
         else:
-            identity = await self._host_identity(self._hosts, token)
+            identity = self._tokens.read_access(token)
         return self._live(identity)
 
     async def redeem(self, ticket: str, visitor: Visitor) -> Identity:

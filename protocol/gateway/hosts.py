@@ -188,6 +188,10 @@ class HostUsers:
         claims = self._claims(token, await self._keys.key_of(token))
         return await self._person(claims.user), claims
 
+    def remembers(self, token: str) -> bool:
+        """Whether ``token`` was taken before; not whether it would be now."""
+        return token in self._verified
+
     def forget(self, account: int) -> None:
         """An account was deleted: ask its actor again."""
         for user_id, (_, person) in list(self._known.items()):
