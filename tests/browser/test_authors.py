@@ -128,3 +128,24 @@ async def test_what_somebody_says_whom_one_mutes_is_covered_until_one_wants_to_s
     await one.page.get_by_role("button", name="Show it").last.click()
     await one.see(one.comment("Listen to me"))
     assert await one.page.get_by_text("I said listen").count() == 0
+
+
+async def test_who_is_mentioned_is_linked_but_not_in_code_or_in_an_address(
+    reader: OpenReader, client: httpx.AsyncClient
+) -> None:
+    host = await sign_up(client, "host-of-many", "Host")
+    post, slug = await host.post(
+        "Guests", "Welcome @Ada.L, @b and *@host-of-many*! `@code` me@ada.l [@link](https://a.example)"
+    )
+    await host.comment(post, "So says @host-of-many.")
+    one = await reader()
+    await one.read(slug)
+    mentions = one.page.locator(".mention")
+    await one.see(mentions.nth(2))
+    assert [await each.get_attribute("href") for each in await mentions.all()] == ["/@ada.l", *["/@host-of-many"] * 2]
+    assert (
+        await one.page.locator(".post .prose").inner_text()
+        == "Welcome @Ada.L, @b and @host-of-many! @code me@ada.l @link"
+    )
+    await mentions.last.click()
+    await one.see(one.page.get_by_role("heading", name="Host"))

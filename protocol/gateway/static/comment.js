@@ -1,6 +1,7 @@
 /** One comment on the page. */
 
 import { h, icon, serverHtml } from "./dom.js";
+import { linkMentions } from "./mentions.js";
 import { avatar, nameOf } from "./people.js";
 import { Reactions } from "./reactions.js";
 import { count, safeHref, time } from "./words.js";
@@ -102,7 +103,7 @@ export class CommentItem {
     this.#head.replaceChildren(...(deleted ? [] : this.#byline()));
     if (deleted) this.#body.replaceChildren(h("p", { class: "gone" }, "This comment was deleted."));
     else if (this.#host.hides(this.comment.author) && !this.#shownAnyway) this.#body.replaceChildren(this.#apart());
-    else serverHtml(this.#body, html);
+    else linkMentions(serverHtml(this.#body, html));
     this.#showTools();
     this.#showMore();
   }

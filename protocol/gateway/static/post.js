@@ -2,6 +2,7 @@
 
 import { bookmarkButton } from "./bookmark.js";
 import { h, serverHtml } from "./dom.js";
+import { linkMentions } from "./mentions.js";
 import { nameOf } from "./people.js";
 import { Talk } from "./talk.js";
 import { moment, time } from "./words.js";
@@ -52,7 +53,7 @@ class Article {
     if ("bookmarked" in post) this.#bookmark = bookmarkButton(this.#context, post);
     this.#byline.replaceChildren(...this.#bylineParts(post));
     if (state === "deleted") this.#body.replaceChildren(h("p", { class: "gone" }, "This post was deleted."));
-    else serverHtml(this.#body, html);
+    else linkMentions(serverHtml(this.#body, html));
     this.#tags.replaceChildren(...tags.map((tag) => h("li", null, h("a", { href: `/?tag=${encodeURIComponent(tag)}` }, tag))));
     this.#tags.hidden = tags.length === 0;
   }
