@@ -348,13 +348,12 @@ class Client(ABC):
         """The channels, sorted."""
         return sorted(self._subscribed)
 
-    def lacking(self, store: JournalledStore) -> list[str]:
+    def lacking(self, store: JournalledStore) -> Iterator[str]:
         """What it should have by the end, and has not: everything subscribed to, and heard."""
         who = self.by.handle
-        found = [f"{who} {lacks}" for stream in self.streams.values() if (lacks := stream.lacking(store))]
         if len(self._subscribed) < len(self.streams):
-            found.append(f"{who} is subscribed to {self.subscribed} only")
-        return found
+            yield f"{who} is subscribed to {self.subscribed} only"
+        yield from (f"{who} {lacks}" for stream in self.streams.values() if (lacks := stream.lacking(store)))
 
     # -- its connection
 

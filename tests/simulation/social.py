@@ -253,9 +253,11 @@ class Member(Client):
         where = f"in the end the timeline of {self.by.handle}"
         self.journal.require(walked == expected, f"{where} is {walked}, by the rows {expected}")
 
-    def lacking(self, store: JournalledStore) -> list[str]:
+    def lacking(self, store: JournalledStore) -> Iterator[str]:
+        yield from super().lacking(store)
         misgrouped = self._society.journal.misgrouped(self.by.id, self.silenced)
-        return super().lacking(store) + ([f"{self.by.handle} {misgrouped}"] if misgrouped else [])
+        if misgrouped is not None:
+            yield f"{self.by.handle} {misgrouped}"
 
     def differing(self, store: JournalledStore) -> Iterator[str]:
         for post in self._society.posts:

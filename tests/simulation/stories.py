@@ -31,6 +31,8 @@ class Story(ABC):
 
     keys: Sequence[str]
     """Actors that are looked at all the time."""
+    trouble_s: float
+    """Virtual seconds of faults; then everything heals."""
 
     def __init__(self, world: "World") -> None:
         self.world = world
@@ -55,6 +57,8 @@ class Story(ABC):
 class Commenting(Story):
     """Everyone comments on all posts."""
 
+    trouble_s = 12.0
+
     def __init__(self, world: "World") -> None:
         super().__init__(world)
         self.keys = [post_key(post) for post in POSTS]
@@ -78,6 +82,8 @@ class Commenting(Story):
 
 class Following(Story):
     """People follow, block and mute each other, write posts, and read what the others wrote."""
+
+    trouble_s = 7.0
 
     def __init__(self, world: "World") -> None:
         super().__init__(world)

@@ -37,8 +37,6 @@ WORKERS = 3
 OF_FOLLOWING = 1 / 3
 """Of the seeds, those that tell of people who follow each other; the others, of people who comment."""
 CELEBRITY_FOLLOWERS = (2, 3)
-TROUBLE_S = 12.0
-"""Virtual seconds of faults; then everything heals."""
 FINISH_WITHIN_S = 40.0
 """Of the healing, until every client has its answers and every stream is caught up."""
 ALARM_SOON_S = 2.0
@@ -262,7 +260,7 @@ class World:
         self.story.begin()
         looking = asyncio.create_task(self._keep_looking())
         faults = Faults(self, Random(self.rng.getrandbits(64)))
-        await faults.play(TROUBLE_S)
+        await faults.play(self.story.trouble_s)
         faults.heal()
         self.trace("healed")
         for client in self.clients:
@@ -278,9 +276,9 @@ class World:
     async def _finish(self) -> None:
         """After healing, everything finishes within a bound."""
         deadline = self.loop.time() + FINISH_WITHIN_S
-        while unfinished := self._unfinished():
+        while next(self._unfinished(), None) is not None:
             if self.loop.time() > deadline:
-                self.journal.violated(f"not finished: {'; '.join(unfinished)}")
+                self.journal.violated(f"not finished: {'; '.join(self._unfinished())}")
                 return
             await asyncio.sleep(0.2)
         while missing := await self._misjudged():
@@ -313,17 +311,14 @@ class World:
             if clock is None or alarm.due_ms < (clock() + ALARM_SOON_S) * 1000:
                 yield f"{alarm} has not rung"
 
-    def _unfinished(self) -> list[str]:
+    def _unfinished(self) -> Iterator[str]:
         """Who still waits, and for what."""
-        found = list(self._undelivered())
-        if not found:
-            found += self.story.unfinished()
+        yield from self._undelivered()
         for client in self.clients:
             if not client.finished:
-                found.append(f"{client.by.handle} waits for an answer")
-            else:
-                found += client.lacking(self.memory)
-        return found
+                yield f"{client.by.handle} waits for an answer"
+            yield from client.lacking(self.memory)
+        yield from self.story.unfinished()
 
     # -- its parts
 
