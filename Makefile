@@ -2,7 +2,7 @@
 
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
-SOURCES = actors protocol store tests settings.py server.py
+SOURCES = actors protocol store tests settings.py parts.py administration.py server.py
 PIP = .venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes
 
 .PHONY: help run test check simulate faults bench bench-timelines clean

@@ -1,4 +1,4 @@
-"""The map of the parts, asserted: who may import whom, and what only ``server.py`` may take from the system."""
+"""The map of the parts, asserted: who may import whom, and what only the roots may take from the system."""
 
 import ast
 from collections.abc import Iterator
@@ -45,19 +45,23 @@ PARTS = (
         pure=True,
     ),
     Part(("settings",), ours=("actors.policy", "protocol.gateway.options", "protocol.gateway.settings")),
-    Part(("server",), ours=("actors", "protocol", "store", "settings", "server")),
+    Part(("parts",), ours=("actors", "store", "settings")),
+    Part(("administration",), ours=("actors", "protocol", "store", "settings", "parts")),
+    Part(("server",), ours=("actors", "protocol", "store", "settings", "parts", "administration")),
 )
 NEVER = {"protocol": "protocol.gateway", "actors": "protocol.gateway"}
 """Part → what it may not import though a prefix would allow it; its own subpackage excepted."""
 
-OURS = ("actors", "protocol", "store", "settings", "server", "tests")
+OURS = ("actors", "protocol", "store", "settings", "parts", "administration", "server", "tests")
+ROOTS = ("parts", "administration", "server")
+"""What puts the others together, and hands them what they may not take from the system."""
 
 ONLY = {
     "aiohttp": ("protocol.gateway", "server"),
     "aiohttp_sse": ("protocol.gateway",),
     "aiofastnet": ("protocol.gateway.accepting",),
     "uvloop": ("server",),
-    "argparse": ("protocol.gateway.options", "settings", "server"),
+    "argparse": ("protocol.gateway.options", "settings", "administration", "server"),
     "asyncpg": ("store.postgres",),
     "redis": ("store.redis",),
     "psutil": ("store",),
@@ -74,7 +78,7 @@ IMPURE = (
 )
 
 HANDED_IN = {"time": set[str](), "secrets": set[str](), "random": {"Random"}, "uuid": {"UUID", "uuid5"}}
-"""Modules of clocks, chance and new ids → what may be used of them below ``server.py``, which hands the rest in."""
+"""Modules of clocks, chance and new ids → what may be used of them below the roots, which hand the rest in."""
 
 OWN_SURROUNDINGS = {"environ", "environb", "getenv", "getenvb", "putenv", "urandom", "getrandom"}
 """What of ``os`` may not be used there."""
@@ -135,7 +139,7 @@ def breaches(source: str, module: str, is_package: bool = False) -> list[Breach]
                 found.append(Breach(line, f"imports {package}, which only {' and '.join(allowed)} may"))
         if part.pure and within(name, IMPURE) and name != "random.Random":
             found.append(Breach(line, f"imports {name}, but is pure"))
-    if module != "server":
+    if module not in ROOTS:
         found += taken_from_the_system(tree)
     return sorted(set(found))
 
@@ -157,8 +161,8 @@ def taken_from_the_system(tree: ast.Module) -> Iterator[Breach]:
 def modules() -> Iterator[Path]:
     for directory in ("actors", "protocol", "store"):
         yield from (ROOT / directory).rglob("*.py")
-    yield ROOT / "settings.py"
-    yield ROOT / "server.py"
+    for name in ("settings", *ROOTS):
+        yield ROOT / f"{name}.py"
 
 
 def module_name(path: Path) -> str:

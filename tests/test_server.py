@@ -22,10 +22,11 @@ import psutil
 import pytest
 from msgspec.structs import fields
 
-import server
 from actors.policy import Policy
+from parts import StartError
 from protocol.gateway.options import SettingsError, flag, variable
 from protocol.gateway.settings import GatewaySettings, Rate
+from server import bound_socket
 from settings import HELP, VERSION, ServerSettings, Settings, read_settings
 from tests.processes import Served, lives, serving
 from tests.site import HOST_SECRET, host_token
@@ -396,7 +397,7 @@ def test_a_port_that_is_bound_but_not_ours_is_named() -> None:
     with closing(socket.create_server(("127.0.0.1", 0))) as other:
         port = other.getsockname()[1]
         with (
-            pytest.raises(server.StartError, match=f"port {port} of 127.0.0.1: it is in use"),
-            server.bound_socket("127.0.0.1", port),
+            pytest.raises(StartError, match=f"port {port} of 127.0.0.1: it is in use"),
+            bound_socket("127.0.0.1", port),
         ):
             pass
