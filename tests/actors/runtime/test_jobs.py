@@ -54,12 +54,13 @@ async def begin(jobs: Jobs, *of: tuple[str, Job]) -> list[asyncio.Task[Command |
 async def test_few_jobs_are_done_at_once_and_all_in_the_end() -> None:
     slow = SlowTimelines()
     jobs = Jobs(slow, MemoryStore(lambda: 0.0).finding)
-    tasks = await begin(jobs, *((f"user:{n}", TEND) for n in range(20)), *((f"post:{n}", PUSH) for n in range(20)))
+    many = range(PUSHING_MAX + 10)
+    tasks = await begin(jobs, *((f"user:{n}", TEND) for n in many), *((f"post:{n}", PUSH) for n in many))
     slow.go.set()
     told = await asyncio.gather(*tasks)
     assert slow.at_most == PUSHING_MAX + TENDING_MAX
-    assert told.count(TimelineTended(wishes=TEND.wishes, tended=DONE)) == 20
-    assert told.count(ChunkPushed(began=0, ended=None)) == 20
+    assert told.count(TimelineTended(wishes=TEND.wishes, tended=DONE)) == len(many)
+    assert told.count(ChunkPushed(began=0, ended=None)) == len(many)
 
 
 async def test_an_alarm_that_rings_again_begins_no_second_job_of_its_kind() -> None:
