@@ -4,8 +4,9 @@ Every write is an HTTP request with an operation id, repeated until it is answer
 """
 
 import asyncio
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from random import Random
+from types import MappingProxyType
 from typing import Any
 
 import msgspec
@@ -30,7 +31,7 @@ from protocol.errors import DomainError
 from protocol.graph import Block, Follow, GraphCommand, Mute, RemoveFollower, Unblock, Unfollow, Unmute
 from protocol.notifications import EditPreferences, MarkRead
 from protocol.timelines import PostPage
-from store.rows import PostRow
+from store.rows import BlockRow, FollowRow, MuteRow, PostRow, Row
 from tests.simulation.clients import Client, NoAnswer, Stream, World
 from tests.simulation.loop import Host
 from tests.simulation.oracles import JournalledStore
@@ -45,6 +46,20 @@ POSTS_MINDED = 6
 """People respond to the newest posts."""
 MUTES_END_WITHIN_S = 6.0
 GROUPS_MAX = 100
+
+
+LEAVES: Mapping[type[GraphCommand], Mapping[type[Row], bool]] = MappingProxyType(
+    {
+        Follow: {FollowRow: True},
+        Unfollow: {FollowRow: False},
+        Block: {BlockRow: True, FollowRow: False},
+        Unblock: {BlockRow: False},
+        Mute: {MuteRow: True},
+        Unmute: {MuteRow: False},
+        RemoveFollower: {},
+    }
+)
+"""Which rows of one's own are there, or not, once it is done."""
 
 
 class Written(Struct):
@@ -63,6 +78,8 @@ class Society(Struct):
     journal: SocialJournal
     posts: list[Written] = []
     """That anyone has made; the last are the newest."""
+    sent_away: set[tuple[int, int]] = set()
+    """(one, other) of whom one was to follow the other no more, by the other's wish."""
 
 
 class Member(Client):
@@ -80,6 +97,8 @@ class Member(Client):
         self._ids = ids
         self.silenced: set[str] = set()
         """Kinds of which this person did not always want to be told."""
+        self._ties: dict[tuple[type[Row], int], bool] = {}
+        """Whether there is to be a row of a kind about somebody."""
         self._comments: list[tuple[Written, str]] = []
         self._said = 0
         self._ops = 0
@@ -122,6 +141,8 @@ class Member(Client):
         if isinstance(command, Mute) and self.rng.random() < 0.5:
             ends_ms = self._society.journal.store.now_ms() + int(self.rng.random() * MUTES_END_WITHIN_S * 1000)
             command = Mute(account=str(other), until=ends_ms)
+        if isinstance(command, Block | RemoveFollower):
+            self._society.sent_away.add((other, self.by.id))
         asked_at = self.loop.time()
 
         def refused(code: str) -> bool:
@@ -135,7 +156,8 @@ class Member(Client):
                 case _:
                     return False
 
-        await self._do(user_key(self.by.id), command, refused)
+        if await self._do(user_key(self.by.id), command, refused) is not None:
+            self._ties.update(((row_type, other), there) for row_type, there in LEAVES[kind].items())
 
     # -- posts
 
@@ -264,3 +286,8 @@ class Member(Client):
             row = store.row(PostRow, post.id)
             if post.by == self.by.id and (row.title, row.state) != (post.title, post.state):
                 yield f"{self.by.handle} was told of {post}; stored: {row}"
+        for (row_type, other), there in self._ties.items():
+            edge = self.by.id, other
+            sent_away = row_type is FollowRow and edge in self._society.sent_away
+            if (edge in store.table(row_type)) != there and not (there and sent_away):
+                yield f"{row_type.__name__} {edge} is {'not ' if there else ''}there"

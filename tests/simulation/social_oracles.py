@@ -108,6 +108,9 @@ class SocialJournal:
 
     def _tied(self, one: int, other: int) -> None:
         blocks = self.store.table(BlockRow)
+        if (one, other) in blocks:
+            naming = [row for row in self.store.of(NotificationRow, one) if other in row.sample and not row.gone]
+            self.journal.require(not naming, f"{one} blocks {other}, and is told of {naming}")
         self.apart.set(pair(one, other), on=(one, other) in blocks or (other, one) in blocks)
         self.hidden.set((one, other), on=self._hides(one, other))
         for reader, author in ((one, other), (other, one)):
