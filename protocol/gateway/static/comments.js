@@ -71,7 +71,7 @@ export class Comments {
     context.around.float(this.#pillPlace);
     this.element.addEventListener("click", (event) => this.#followLink(event));
     if (post.comments_open) this.#empty.append(" Yours would be the first.");
-    context.session.addEventListener("change", () => this.#showAll());
+    context.session.addEventListener("change", () => this.#readAsOther());
     this.showTotal(post.counters.comments);
   }
 
@@ -443,6 +443,13 @@ export class Comments {
     this.#pill.hidden = n === 0;
     if (n) this.#pill.replaceChildren(count(n, "new comment"));
     this.#empty.hidden = this.#items.size > 0 || n > 0;
+  }
+
+  /** Somebody has signed in or out: the same comments, with what they may do, and without whom they do not want to read. */
+  async #readAsOther() {
+    this.#showAll();
+    await this.#hidden.load();
+    this.#showAll();
   }
 
   #showAll() {

@@ -45,7 +45,10 @@ export class Live extends EventTarget {
     super();
     this.#url = url;
     this.#session = session;
-    window.addEventListener("online", () => this.#hurry());
+    window.addEventListener("online", () => {
+      this.#unopened = 0;
+      this.#hurry();
+    });
     document.addEventListener("visibilitychange", () => document.hidden || this.#hurry());
     // A page with an open socket is not kept for the back button.
     window.addEventListener("pagehide", () => this.close());
@@ -275,6 +278,8 @@ export class Live extends EventTarget {
 
   #lost(code) {
     const socket = this.#socket;
+    // Nothing got through, so it was not for the sockets: when something does again, they come first.
+    if (this.#listening) this.#unopened = 0;
     this.#forget();
     socket?.close();
     const final = (code >= 3500 && code < 4000) || (code >= 4500 && code < 5000);
