@@ -108,7 +108,7 @@ def _held_for_ever(self: Lease, now: float) -> bool:
     return self._trusted_until > float("-inf")
 
 
-async def _load_before_claim(self: Registry, activation: Activation) -> None:
+async def _load_before_claim(self: Registry, activation: Activation, *, wait: bool = True) -> None:
     kind, number = parse_key(activation.key)
     actor, loaded = await (self._load_post(number) if kind == "post" else self._load_user(number))
     claim = await self._ownership.owned(activation.slot)

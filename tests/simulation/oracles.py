@@ -348,6 +348,7 @@ class JournalledStore(MemoryStore):
             state = UserStateRow(user_id=id, version=1, head=0, followers=followers, following=following)
             self.table(AccountRow)[account.identity()] = account
             self.table(UserStateRow)[state.identity()] = state
+            self._names["handle", name] = id
         for follower, followee in edges:
             edge = FollowRow(follower=follower, followee=followee, created_ms=1, version=1)
             self.table(FollowRow)[edge.identity()] = edge

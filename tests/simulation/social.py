@@ -42,6 +42,8 @@ PAGE = 3
 """Posts on a page: a timeline has many."""
 DRAFTS = 0.25
 """Of posts, those that are published later."""
+MENTIONS = 0.5
+"""Of comments, those that mention somebody."""
 POSTS_MINDED = 6
 """People respond to the newest posts."""
 MUTES_END_WITHIN_S = 6.0
@@ -205,7 +207,8 @@ class Member(Client):
         if chance < 0.3:
             command = Applaud(post=id, total=self.rng.choice((0, 1, 50)))
         elif chance < 0.5:
-            command = CreateComment(post=id, body=self._title())
+            mention = f" @member{self.rng.choice(self._others)}" if self.rng.random() < MENTIONS else ""
+            command = CreateComment(post=id, body=self._title() + mention)
         elif chance < 0.6 and self._comments:
             post, comment = self._comments.pop(self.rng.randrange(len(self._comments)))
             command = DeleteComment(post=str(post.id), comment=comment)

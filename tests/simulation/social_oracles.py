@@ -150,28 +150,32 @@ class SocialJournal:
         """Counts of groups equal who did what they tell of, for somebody who always wanted to be told of the others."""
         if person in self.hid:
             return None
-        kinds = {"reaction", "applause", "comment", *(["follow"] if person not in self._unaware else [])} - silenced
-        groups = (row for row in self.store.of(NotificationRow, person) if not row.gone)
-        told: dict[tuple[str, int], int] = {(row.kind, row.post_id): row.count for row in groups}
+        inexact = silenced | ({"follow"} if person in self._unaware else set())
+        told: Counter[tuple[str, int]] = Counter()
+        for row in self.store.of(NotificationRow, person):
+            told[row.kind, row.post_id] += row.count
         done = self._done_to(person)
         # By a clock that is ahead, news may be told much later.
         waiting = {actor for actor, name in self.store.identities(AlarmRow) if name == NEWS_ALARM}
         for kind, post in sorted(told.keys() | done.keys()):
-            counts = told.get((kind, post), 0), done[kind, post]
-            if kind in kinds and post_key(post) not in waiting and counts[0] != counts[1]:
+            counts = told[kind, post], done[kind, post]
+            if kind not in inexact and post_key(post) not in waiting and counts[0] != counts[1]:
                 return f"is told of {kind} to {post}: {counts[0]}, not {counts[1]}"
         return None
 
     def _done_to(self, person: int) -> Counter[tuple[str, int]]:
         """What others did that the person is to be told of, by kind and post."""
-        store = self.store
-        mine = {row.id for row in store.rows(PostRow) if row.author_id == person and row.state == "published"}
+        store, name = self.store, f"@member{person}"
+        authors = {row.id: row.author_id for row in store.rows(PostRow) if row.state == "published"}
+        mine = {id for id, author in authors.items() if author == person}
         reactions = (row for row in store.rows(ReactionRow) if row.amount and row.user_id != person)
-        comments = (row for row in store.rows(CommentRow) if row.state == "visible" and row.author_id != person)
+        comments = [row for row in store.rows(CommentRow) if row.state == "visible" and row.author_id != person]
+        mentions = (row for row in comments if row.body.endswith(name) and row.post_id in authors.keys() - mine)
         kinds = {"like": "reaction", "applause": "applause"}
         return Counter(
             [(kinds[row.kind], row.post_id) for row in reactions if row.post_id in mine]
             + [("comment", row.post_id) for row in comments if row.post_id in mine]
+            + [("mention", row.post_id) for row in mentions]
             + [("follow", 0) for _, followee in store.identities(FollowRow) if followee == person]
         )
 
