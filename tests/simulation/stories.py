@@ -1,15 +1,18 @@
 """What is told in one seed: who is in the world, and what must come of it beside what each of them knows."""
 
+import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import permutations
 from random import Random
 from typing import TYPE_CHECKING, cast
 
+from actors.fanout import FANOUT_ALARM
 from actors.keys import post_key, user_key
 from actors.runtime.env import Env, Ids
 from actors.runtime.node import Node
 from store.feeds import Feeds
+from store.rows import AlarmRow, FanoutRow
 from store.timelines import Timelines
 from tests.simulation.commenters import Commenter
 from tests.simulation.social import Member, Society
@@ -24,6 +27,7 @@ COMMENTERS = 4
 MEMBERS = (101, 102, 103, 104)
 FOLLOWING = 0.5
 """Of all edges that there could be, those in the beginning."""
+HELD_UP_MAX_S = 6.0
 
 
 class Story(ABC):
@@ -89,13 +93,14 @@ class Following(Story):
         super().__init__(world)
         self.keys = [user_key(member) for member in MEMBERS]
         self._edges = [edge for edge in permutations(MEMBERS, 2) if world.rng.random() < FOLLOWING]
+        self._rng = Random(world.rng.getrandbits(64))
         self._journal = SocialJournal(world.memory, world.journal, MEMBERS)
 
     def begin(self) -> None:
         world, memory = self.world, self.world.memory
         memory.seed_people(MEMBERS, self._edges)
         self._journal.begin()
-        memory.timelines = cast(Timelines, WatchedTimelines(memory.timelines, memory))
+        memory.timelines = cast(Timelines, WatchedTimelines(memory.timelines, memory, self._held_up))
         memory.feeds = cast(Feeds, WatchedFeeds(memory.feeds, memory))
         society = Society(MEMBERS, self._journal)
         for number in MEMBERS:
@@ -105,8 +110,15 @@ class Following(Story):
     def observe(self, node: Node) -> None:
         watch_pushes(node._feeds, self._journal)
 
+    async def _held_up(self) -> None:
+        if self._rng.random() < self.world.weather.late:
+            await asyncio.sleep(self._rng.random() * HELD_UP_MAX_S)
+
     def unfinished(self) -> Iterator[str]:
         yield from self._journal.miscounted()
+        alarms = self.world.memory.identities(AlarmRow)
+        jobs = self.world.memory.rows(FanoutRow)
+        yield from (f"nobody goes on with {job}" for job in jobs if (post_key(job.post_id), FANOUT_ALARM) not in alarms)
 
     def listeners(self) -> Mapping[str, set[str | None]]:
         return {user_key(client.by.id): {client.name()} for client in self.world.clients}

@@ -4,7 +4,7 @@ And live feeds that are held against what their worker must know.
 """
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 import msgspec
@@ -14,7 +14,7 @@ from actors.runtime.feeds import Feeds as LiveFeeds
 from protocol.delivery import Published
 from store.feeds import Feeds, Followed, Missed
 from store.rows import AccountRow, PostRow
-from store.timelines import PLACE_MAX, Page, Timelines
+from store.timelines import PLACE_MAX, Page, Tended, Timelines, Wishes
 from tests.simulation.oracles import JournalledStore
 from tests.simulation.social_oracles import SocialJournal, sees, timeline
 from tests.simulation.social_streams import PostPushed
@@ -23,9 +23,11 @@ from tests.simulation.social_streams import PostPushed
 class WatchedTimelines:
     """Timelines whose every page is what the rows say, in order, however posts came to be there."""
 
-    def __init__(self, timelines: Timelines, store: JournalledStore) -> None:
+    def __init__(self, timelines: Timelines, store: JournalledStore, held_up: Callable[[], Awaitable[None]]) -> None:
         self._timelines = timelines
         self._store = store
+        self._held_up = held_up
+        """Statements that write may take so long that who asked is dead, or has lost its slots, when they are done."""
 
     async def page(self, reader: int, *, below: int = PLACE_MAX, limit: int, kinds: Sequence[str] = ()) -> Page:
         # The store does in one step, without waiting, what it does here.
@@ -36,6 +38,18 @@ class WatchedTimelines:
             places == expected, f"a page of {limit} below {below} shows {reader} {places}; by the rows: {expected}"
         )
         return page
+
+    async def push(self, author: int, place: int, *, after: int, limit: int) -> int | None:
+        await self._held_up()
+        return await self._timelines.push(author, place, after=after, limit=limit)
+
+    async def close_edges(self, author: int, *, limit: int) -> bool:
+        await self._held_up()
+        return await self._timelines.close_edges(author, limit=limit)
+
+    async def tend(self, reader: int, wishes: Wishes, **bounds: int) -> Tended:
+        await self._held_up()
+        return await self._timelines.tend(reader, wishes, **bounds)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._timelines, name)
