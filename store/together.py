@@ -52,8 +52,7 @@ class Together(Generic[AskedT, AnswerT]):
 
     async def _run(self) -> None:
         """Until nobody waits."""
-        while self._waiting:
-            batch = [self._waiting.popleft() for _ in range(min(self._at_once, len(self._waiting)))]
+        while batch := self._next():
             try:
                 answers = await self._answer([asked for asked, _ in batch])
             except Exception as error:
@@ -71,3 +70,12 @@ class Together(Generic[AskedT, AnswerT]):
                         answered.set_result(answer)
         # At once: whoever asks before the task is seen to be done would wait for it in vain.
         self._running -= 1
+
+    def _next(self) -> list[tuple[AskedT, asyncio.Future[AnswerT]]]:
+        """Without those who have given up: when most have, the store is to get to those who still wait."""
+        batch: list[tuple[AskedT, asyncio.Future[AnswerT]]] = []
+        while self._waiting and len(batch) < self._at_once:
+            asked, answered = self._waiting.popleft()
+            if not answered.done():
+                batch.append((asked, answered))
+        return batch

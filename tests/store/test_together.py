@@ -74,6 +74,18 @@ async def test_who_gives_up_takes_the_answer_from_nobody() -> None:
     assert await other == 4
 
 
+async def test_what_nobody_waits_for_any_more_is_not_asked() -> None:
+    answering = Answering()
+    questions = together(answering)
+    first = await asking(questions, 1)
+    tasks = await asking(questions, 2, 3, 4, 5)
+    for task in tasks[:3]:
+        task.cancel()
+    answering.may.set()
+    assert await asyncio.gather(*first, tasks[3]) == [1, 25]
+    assert answering.batches == [[1], [5]]
+
+
 async def test_no_more_wait_than_may() -> None:
     answering = Answering()
     questions = together(answering, waiting_max=2)
