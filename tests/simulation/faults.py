@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 KINDS_MAX = 4
 """Kinds of fault that one seed has at most: many different seeds find more than many alike."""
+SWITCHING = 0.5
+"""Of the seeds that tell of people who follow each other, those in which timelines come to be kept in another way."""
 WORKERS_MAX = 5
 STRATEGIES: tuple[Strategy, ...] = ("push", "pull", "hybrid", "adaptive")
 
@@ -42,9 +44,10 @@ class Faults:
             self._deploy,
             self._deploy_all,
             self._add,
-            *([self._set_strategy] if isinstance(world.story, Following) else []),
         ]
         self._kinds = rng.sample(kinds, rng.randint(1, KINDS_MAX))
+        if isinstance(world.story, Following) and rng.random() < SWITCHING:
+            self._kinds.append(self._set_strategy)
         self._every_s = rng.choice((0.5, 1.0, 2.0, 4.0))
         weather = world.weather
         weather.delay_s = rng.choice((0.0005, 0.002, 0.01))
