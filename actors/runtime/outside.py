@@ -93,9 +93,14 @@ class Outside:
             found = {summary.post.id: summary for summary in await self._store.summaries(posts)}
         # What was deleted before it was told is not told.
         summaries = [found[post] for post in posts if post in found and found[post].post.state == "published"]
+        announcements = []
+        for summary in summaries:
+            announcements.append(self._encoder.encode(self._announcement(summary)))
+            # To render a post is costly, and many may have waited.
+            await asyncio.sleep(0)
         with reachable():
-            await self._exchange.announce([self._encoder.encode(self._announcement(each)) for each in summaries])
-        self._metrics.announced.inc(len(summaries))
+            await self._exchange.announce(announcements)
+        self._metrics.announced.inc(len(announcements))
 
     def _announcement(self, summary: PostSummary) -> Announcement:
         row, state = summary.post, summary.state

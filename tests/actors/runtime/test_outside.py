@@ -6,13 +6,18 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import msgspec
+from prometheus_client import CollectorRegistry
 
 from actors.actor import SYSTEM
+from actors.encoding import Encoder
+from actors.runtime.activation import Delivery
+from actors.runtime.metrics import Metrics
+from actors.runtime.outside import Outside
 from protocol.commands import CreatePost, DeletePost, EditPost, PublishPost
-from protocol.exchange import Announcement
+from protocol.exchange import Announcement, PostAnnounced
 from store.memory import MemoryStore, ReplyLost, RequestLost
 from store.memory_exchange import MemoryExchange
-from store.rows import OutboxRow
+from store.rows import OutboxRow, PostRow
 from tests.actors.runtime.rig import ANN, POST, Clock, Rig
 
 OTHER = 11
@@ -142,6 +147,42 @@ async def test_what_is_edited_before_it_was_told_is_told_as_it_is_by_then() -> N
         outsider.exchange.away = False
         await rig.fanned_out()
         assert [(each["title"], each["version"]) for each in outsider.heard] == [("Better", 2)]
+
+
+class CountingEncoder(Encoder):
+    """Counts the posts that it renders within one turn of the loop; ``most`` is the most of all turns."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.most = self._now = 0
+
+    def post_html(self, row: PostRow) -> str:
+        if self._now == 0:
+            asyncio.get_running_loop().call_soon(self._begin_anew)
+        self._now += 1
+        self.most = max(self.most, self._now)
+        return super().post_html(row)
+
+    def _begin_anew(self) -> None:
+        self._now = 0
+
+
+async def test_however_many_have_waited_others_have_their_turns_between_them() -> None:
+    async with listened_to() as (rig, outsider):
+        outsider.exchange.away = True
+        posts = range(20, 40)
+        for post in posts:
+            await rig.ask(create(post), ANN)
+        outsider.exchange.away = False
+        encoder, answers = CountingEncoder(), list[Any]()
+        metrics = Metrics(CollectorRegistry())
+        outside = Outside(outsider.exchange, rig.store, encoder, metrics, epoch=lambda _: "e", site_url="")
+        messages = tuple((id, PostAnnounced(post=post)) for id, post in enumerate(posts))
+        outside.deliver(Delivery(slot=0, messages=messages), answers.append)
+        await asyncio.sleep(1)
+        assert answers == [None]
+        assert outsider.posts[:20] == [str(post) for post in posts]
+        assert encoder.most == 1
 
 
 async def test_trouble_with_the_store_delays_an_announcement() -> None:
