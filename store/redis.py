@@ -25,6 +25,7 @@ from redis.exceptions import (
     AuthenticationError,
     AuthorizationError,
     InvalidResponse,
+    ReadOnlyError,
     RedisError,
     ResponseError,
 )
@@ -383,10 +384,13 @@ class RedisQuestions:
 async def _answer(connection: AbstractConnection) -> Any:
     try:
         return await connection.read_response()
-    except AuthenticationError:
+    except ReadOnlyError:
+        # Another connection may lead to the Redis that has taken over from this one.
         raise
     except ResponseError as refusal:
         return refusal
+    except (ValueError, RecursionError) as error:
+        raise InvalidResponse("its answer makes no sense") from error
 
 
 # -- connections

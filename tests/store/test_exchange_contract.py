@@ -1,14 +1,17 @@
 """What every exchange promises: over Redis, and over its twin in memory."""
 
 import asyncio
+import tempfile
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
+from pathlib import Path
 from typing import Any, Protocol
 
 import pytest
 import pytest_asyncio
 from redis.asyncio import Redis
 
+from store.embedded_redis import EmbeddedRedis
 from store.exchange import (
     GROUP,
     PUBLISHED,
@@ -21,6 +24,7 @@ from store.exchange import (
     Rejection,
 )
 from store.memory_exchange import MemoryExchange
+from store.redis import QUESTIONS_PAUSE_S
 from store.redis_exchange import RedisExchange, open_exchange
 from tests.faults.proxy import Proxy
 
@@ -84,7 +88,7 @@ class RedisRig:
         self.redis = redis
         self.mine: Exchange = mine
         self.other: Exchange = other
-        self._network = network
+        self.network = network
         self._listening = redis.pubsub(ignore_subscribe_messages=True)
 
     @classmethod
@@ -118,10 +122,10 @@ class RedisRig:
         return heard
 
     def cut(self) -> None:
-        self._network.refuse()
+        self.network.refuse()
 
     def heal(self) -> None:
-        self._network.accept()
+        self.network.accept()
 
 
 @pytest_asyncio.fixture
@@ -299,3 +303,18 @@ async def test_what_redis_refuses_is_told_and_the_connection_goes_on(redis_rig: 
             await redis_rig.mine.take(1)
     await redis_rig.redis.delete(SUBMITTED)
     assert await redis_rig.mine.take(1) == []
+
+
+async def test_when_another_redis_has_taken_over_it_is_asked(redis_rig: RedisRig, redis_url: str) -> None:
+    with tempfile.TemporaryDirectory(prefix="pl-") as directory:
+        async with EmbeddedRedis(Path(directory) / "data") as first:
+            redis_rig.network.target = first.url
+            assert await redis_rig.mine.take(1) == []
+            async with Redis.from_url(first.url) as client:
+                await client.replicaof("127.0.0.1", 1)
+            redis_rig.network.target = redis_url
+            id = await redis_rig.submit(title=b"to the other one")
+            with pytest.raises(ExchangeUnavailable, match="read only"):
+                await redis_rig.mine.take(1)
+            await asyncio.sleep(QUESTIONS_PAUSE_S)
+            assert [entry.id for entry in await taken(redis_rig.mine)] == [id]
