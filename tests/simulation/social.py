@@ -48,8 +48,6 @@ POSTS_MINDED = 6
 """People respond to the newest posts."""
 MUTES_END_WITHIN_S = 6.0
 GROUPS_MAX = 100
-
-
 LEAVES: Mapping[type[GraphCommand], Mapping[type[Row], bool]] = MappingProxyType(
     {
         Follow: {FollowRow: True},
@@ -232,7 +230,8 @@ class Member(Client):
 
     async def _walk(self) -> list[int] | None:
         """Read the timeline from the newest post to the oldest, page by page; None if no answer comes."""
-        own = {post.id for post in self._society.posts if post.by == self.by.id and post.state == "published"}
+        mine = (post for post in self._society.posts if post.by == self.by.id)
+        own = {post.id: post.title for post in mine if post.state == "published"}
         walked: list[PostShown] = []
         before: int | None = None
         while True:
@@ -253,7 +252,7 @@ class Member(Client):
         ids = [int(post.id) for post in walked]
         where = f"the timeline of {self.by.handle}"
         self.journal.require(len(set(ids)) == len(ids), f"{where} shows a post twice: {ids}")
-        shown = {int(post.id) for post in walked if post.by == self.by.id}
+        shown = {int(post.id): post.title for post in walked if post.by == self.by.id}
         self.journal.require(shown == own, f"{where} shows of their own posts {shown}, not {own}")
         return ids
 

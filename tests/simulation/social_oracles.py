@@ -4,8 +4,6 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from itertools import permutations
 
-from msgspec import Struct
-
 from actors.keys import post_key
 from actors.telling import NEWS_ALARM
 from store.base import Batch
@@ -46,13 +44,6 @@ class Spans:
         return what in self._began or self._ended.get(what, since - 1) >= since
 
 
-class Owed(Struct, frozen=True):
-    """A change of a post that the feed of a reader has to bring."""
-
-    tx: int
-    changed_offset: int
-
-
 class SocialJournal:
     """What every commit means to readers."""
 
@@ -60,9 +51,9 @@ class SocialJournal:
         self.apart = Spans(journal.now)
         """Pairs, in order, between whom a block stands."""
         self.hidden = Spans(journal.now)
-        """(reader, author) of whom the reader does not follow, or blocks, or mutes for ever."""
-        self.owed: dict[int, dict[int, Owed]] = {reader: {} for reader in readers}
-        """Reader → post → its last change, of those whom the reader has seen posts of ever since."""
+        """(reader, author), of whom the reader does not follow, or blocks, or mutes without end, the author."""
+        self.owed: dict[int, dict[int, int]] = {reader: {} for reader in readers}
+        """Reader → post → the transaction of its last change: of authors whom the reader could see then and since."""
         self.shown: dict[int, set[tuple[str, str]]] = defaultdict(set)
         """Post → (state, title) that it ever had."""
         self.store = store
@@ -130,10 +121,10 @@ class SocialJournal:
         self.shown[post.id].add((post.state, post.title))
         if not post.published_id or post.author_id is None:
             return
-        owed = Owed(self.store.written_by(PostRow, (post.id,)), post.changed_offset)
+        tx = self.store.written_by(PostRow, (post.id,))
         for reader in self._readers:
             if reader == post.author_id or sees(self.store, reader, post.author_id):
-                self.owed[reader][post.id] = owed
+                self.owed[reader][post.id] = tx
 
     def miscounted(self) -> Iterator[str]:
         """Counts equal the rows; once every message is delivered."""
@@ -194,6 +185,6 @@ def sees(store: JournalledStore, reader: int, author: int) -> bool:
 
 def timeline(store: JournalledStore, reader: int) -> list[PostRow]:
     """All posts that the reader should see, newest first."""
-    posts = (post for post in store.table(PostRow).values() if post.state == "published" and post.author_id)
-    seen = [post for post in posts if post.author_id in (reader, 0) or sees(store, reader, post.author_id or 0)]
-    return sorted(seen, key=lambda post: -post.published_id)
+    authors = {reader, *(id for _, id in store.identities(FollowRow) if sees(store, reader, id))}
+    posts = [row for row in store.table(PostRow).values() if row.state == "published" and row.author_id in authors]
+    return sorted(posts, key=lambda post: -post.published_id)

@@ -76,11 +76,11 @@ class FeedStream(Stream):
         """The feed opens: nothing else is said."""
 
     def lacking(self, store: JournalledStore) -> str | None:
-        for id, owed in self._social.owed[self._reader].items():
+        for id, tx in self._social.owed[self._reader].items():
             row, post = store.row(PostRow, id), self.posts.get(id)
             seen = None if post is None else (post.state, post.title)
-            if owed.tx >= self._began and seen != (row.state, row.title):
-                return f"stands at {self.offset} of the feed, and has {post} of {row}, owed since {owed.tx}"
+            if tx >= self._began and seen != (row.state, row.title):
+                return f"stands at {self.offset} of the feed, and has {post} of {row}, owed since {tx}"
         return None
 
 
