@@ -64,6 +64,10 @@ class SocialJournal:
         self.notifications: dict[int, StreamJournal] = defaultdict(StreamJournal)
         self.hid: set[int] = set()
         """Who ever blocked or muted somebody, or was blocked: what they are told of may leave something out."""
+        self._muted: set[tuple[int, int]] = set()
+        """(one, other) of whom one has muted the other without an end."""
+        self._names: dict[tuple[int, int], set[tuple[int, int]]] = defaultdict(set)
+        """Group → (its owner, whom it ever named)."""
         self._unaware: set[int] = set()
         """Who was never told of some followers."""
         self._readers = readers
@@ -94,8 +98,16 @@ class SocialJournal:
         for (slot, _), row in batch.writes.get(NotificationRow, {}).items():
             if slot in passed and isinstance(row, NotificationRow):
                 self.notifications[row.user_id].moved(row.id, row.changed_offset)
-                blocked = [id for id in row.sample if (row.user_id, id) in self.store.table(BlockRow)]
-                self.journal.require(not blocked, f"{row} names {blocked}, blocked by whom it is for")
+                self._named(row)
+
+    def _named(self, row: NotificationRow) -> None:
+        """No group names whom its owner blocks, and nobody joins whom its owner has muted before, and mutes."""
+        blocked = [id for id in row.sample if (row.user_id, id) in self.store.table(BlockRow)]
+        self.journal.require(not blocked, f"{row} names {blocked}, blocked by whom it is for")
+        joined = {(row.user_id, id) for id in row.sample} - self._names[row.identity()]
+        muted = [edge for edge in joined if edge in self._muted and self._mutes(*edge)]
+        self.journal.require(not muted, f"{row} is joined by {muted}, muted by whom it is for")
+        self._names[row.identity()] |= joined
 
     def _tied(self, one: int, other: int) -> None:
         blocks = self.store.table(BlockRow)
@@ -104,6 +116,7 @@ class SocialJournal:
             self.journal.require(not naming, f"{one} blocks {other}, and is told of {naming}")
         self.apart.set(pair(one, other), on=(one, other) in blocks or (other, one) in blocks)
         self.hidden.set((one, other), on=self._hides(one, other))
+        (self._muted.add if self._mutes(one, other) else self._muted.discard)((one, other))
         for reader, author in ((one, other), (other, one)):
             if not sees(self.store, reader, author):
                 # What it missed of the author it need not have any more, nor may it.
@@ -113,9 +126,12 @@ class SocialJournal:
 
     def _hides(self, reader: int, author: int) -> bool:
         store, edge = self.store, (reader, author)
-        mute = store.table(MuteRow).get(edge)
-        forever = mute is not None and mute.until_ms is None
-        return edge not in store.table(FollowRow) or edge in store.table(BlockRow) or forever
+        return edge not in store.table(FollowRow) or edge in store.table(BlockRow) or self._mutes(reader, author)
+
+    def _mutes(self, reader: int, author: int) -> bool:
+        """Without an end."""
+        mute = self.store.table(MuteRow).get((reader, author))
+        return mute is not None and mute.until_ms is None
 
     def _saved(self, post: PostRow) -> None:
         self.shown[post.id].add((post.state, post.title))
