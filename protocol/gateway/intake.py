@@ -6,6 +6,7 @@ again: here, or on whichever worker asks then.
 
 import asyncio
 import logging
+import math
 from typing import Final, NamedTuple, NoReturn
 
 from prometheus_client import CollectorRegistry, Counter, Gauge
@@ -34,8 +35,19 @@ class IntakeMetrics:
             ["outcome"],
             registry=registry,
         )
-        self.waiting = Gauge("plaudit_submissions_waiting", "Of these, not finished yet.", registry=registry)
-        self.pending = Gauge("plaudit_submissions_pending", "Of those, taken by a worker.", registry=registry)
+        # Each worker tells the same: what waits for one waits for all.
+        self._waiting = Gauge(
+            "plaudit_submissions_waiting",
+            "Posts that other systems handed in, and that no worker has finished; NaN: not known.",
+            registry=registry,
+        )
+        self._pending = Gauge(
+            "plaudit_submissions_pending", "Those of them that a worker has taken; NaN: not known.", registry=registry
+        )
+
+    def set_backlog(self, waiting: float, pending: float) -> None:
+        self._waiting.set(waiting)
+        self._pending.set(pending)
 
 
 class Outcome(NamedTuple):
@@ -61,6 +73,7 @@ class Intake:
             try:
                 all_finished = await self._turn()
             except Unavailable:
+                self._metrics.set_backlog(math.nan, math.nan)
                 all_finished = False
             except Exception:
                 log.exception("what other systems hand in waits")
@@ -85,9 +98,7 @@ class Intake:
         await self._submissions.finish(*outcome)
         left = len(taken) - len(outcome.accepted) - len(outcome.rejected)
         self._count(outcome, left)
-        waiting, pending = await self._submissions.backlog()
-        self._metrics.waiting.set(waiting)
-        self._metrics.pending.set(pending)
+        self._metrics.set_backlog(*await self._submissions.backlog())
         return not left
 
     async def _publish(self, submission: Submission, new_id: int) -> DomainError | None:

@@ -1,6 +1,7 @@
 """What other systems hand in becomes posts: once each, whatever fails on the way, or is rejected with the reason."""
 
 import asyncio
+import math
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack
@@ -189,6 +190,15 @@ async def test_the_metrics_tell_of_what_is_handed_in(handing_in: HttpSite, excha
         ("plaudit_submissions_waiting", ""): 0,
         ("plaudit_submissions_pending", ""): 0,
     }
+
+
+async def test_while_nobody_can_be_reached_the_metrics_do_not_tell_what_was() -> None:
+    exchange = MemoryExchange(wait_s=0.05)
+    async with http_site(exchange=exchange) as site:
+        exchange.away = True
+        async with asyncio.timeout(WAIT_S):
+            while not math.isnan((await figures(site))["plaudit_submissions_waiting", ""]):
+                await asyncio.sleep(0.1)
 
 
 async def figures(site: HttpSite) -> dict[tuple[str, str], float]:
