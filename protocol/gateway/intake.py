@@ -23,6 +23,7 @@ AT_ONCE: Final = 16
 PAUSE_MIN_S: Final = 0.5
 PAUSE_MAX_S: Final = 10.0
 """Between two tries while something is in the way."""
+REASON_CHARS_MAX: Final = 200
 
 log = logging.getLogger("plaudit.intake")
 
@@ -94,7 +95,7 @@ class Intake:
             if result is None:
                 outcome.accepted.append(submission.id)
             elif not result.meaning.temporary:
-                outcome.rejected.append(Verdict(submission, result.code, result.detail))
+                outcome.rejected.append(Verdict(submission, result.code, _in_one_line(result.detail)))
         await self._submissions.finish(*outcome)
         left = len(taken) - len(outcome.accepted) - len(outcome.rejected)
         self._count(outcome, left)
@@ -130,3 +131,8 @@ class Intake:
             self._metrics.submissions.labels(name).inc(count)
         for submission, code, reason in outcome.rejected:
             log.warning("what was handed in as %s is rejected: %s: %s", submission.id, code, reason)
+
+
+def _in_one_line(detail: str) -> str:
+    """What a log can take: the names of fields, which it may quote, are anything."""
+    return " ".join(detail.split())[:REASON_CHARS_MAX]

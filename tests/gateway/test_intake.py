@@ -114,6 +114,17 @@ async def test_what_cannot_be_published_is_rejected_and_in_nobodys_way(
     assert stored(handing_in) == ["A post", "Good"]
 
 
+async def test_a_reason_is_one_short_line_whatever_a_field_is_called(
+    handing_in: HttpSite, exchange: MemoryExchange
+) -> None:
+    submit(exchange, **{"a name\nERROR in the log": "x"})
+    submit(exchange, **{"long" * 1_000: "x"})
+    await finished(exchange)
+    quoted, long = (rejection.reason for rejection in exchange.rejected)
+    assert "a name ERROR in the log" in quoted
+    assert len(long) == 200
+
+
 @pytest.mark.parametrize("method", ["resolve", "claim_names", "commit", "load_post"])
 @pytest.mark.parametrize("fault", [RequestLost, ReplyLost])
 async def test_trouble_with_the_store_is_no_rejection_and_makes_no_second_post(
