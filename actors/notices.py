@@ -1,5 +1,6 @@
 """What a person is told, in groups: how they are kept for a decision, and how they are shown."""
 
+from collections import defaultdict
 from collections.abc import Iterable
 from operator import attrgetter
 
@@ -17,36 +18,45 @@ class Groups:
     def __init__(self) -> None:
         self._stored: dict[int, NotificationRow] = {}
         self._folded: dict[int, NotificationRow | None] = {}
+        self._of: dict[Target, set[int]] = defaultdict(set)
+        """The ids of all of these: who is told much at once has thousands of them."""
 
     def provide(self, rows: Iterable[NotificationRow]) -> None:
-        self._stored.update((row.id, row) for row in rows)
+        for row in rows:
+            self._stored[row.id] = row
+            self._of[target_of(row)].add(row.id)
 
     def fold(self, row: NotificationRow) -> None:
         self._folded[row.id] = row
+        self._of[target_of(row)].add(row.id)
 
     def drop(self, id: int) -> None:
         self._folded[id] = None
 
     def of(self, target: Target) -> list[NotificationRow]:
         """Newest first, of those that are not gone; so the others."""
-        return [row for row in self._shown() if target_of(row) == target]
+        return self._shown(self._of.get(target, ()))
 
     def about(self, post: int, comments: Iterable[int]) -> list[NotificationRow]:
         """Of the post; if there are ``comments``, only of those."""
         wanted = set(comments)
-        return [row for row in self._shown() if row.post_id == post and (not wanted or row.comment_id in wanted)]
+        return [row for row in self._all() if row.post_id == post and (not wanted or row.comment_id in wanted)]
 
     def naming(self, account: int) -> list[NotificationRow]:
-        return [row for row in self._shown() if account in row.sample]
+        return [row for row in self._all() if account in row.sample]
 
-    def _shown(self) -> list[NotificationRow]:
-        rows = {**self._stored, **self._folded}.values()
+    def _all(self) -> list[NotificationRow]:
+        return self._shown({**self._stored, **self._folded})
+
+    def _shown(self, ids: Iterable[int]) -> list[NotificationRow]:
+        rows = (self._folded[id] if id in self._folded else self._stored[id] for id in ids)
         return sorted((row for row in rows if row is not None and not row.gone), key=attrgetter("id"), reverse=True)
 
     def clear(self) -> None:
         """Everything is durable."""
         self._stored.clear()
         self._folded.clear()
+        self._of.clear()
 
 
 def group_view(row: NotificationRow, read_offset: int) -> NotificationGroup:
