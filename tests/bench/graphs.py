@@ -21,7 +21,8 @@ STAR: Final = 20_000_000
 STAR_FOLLOWERS: Final = 1_000
 EDGES_1500: Final = 140_000
 EDGES_EACH: Final = 20
-"""Of a person of the other made graphs, on average."""
+"""Of a person of the other made graphs, on average; but not more in all than ``EDGES_MAX``."""
+EDGES_MAX: Final = 1_000_000
 VISITS_A_DAY: Final = 1.0
 """The median of those who are here."""
 WRITING_SPREAD: Final = 2.0

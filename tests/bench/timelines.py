@@ -37,6 +37,7 @@ from tests.bench import plots
 from tests.bench.graphs import (
     EDGES_1500,
     EDGES_EACH,
+    EDGES_MAX,
     FOLLOWED,
     READER,
     SEED,
@@ -75,6 +76,7 @@ PEOPLE: Final = (1_500, 5_000, 25_000, 100_000)
 LARGE: Final = 10_000
 PACED_RATE: Final = 420.0
 LONG_PAGE: Final = 50
+POSTS_EACH_MIN: Final = 0.15
 PUBLISHERS: Final = 128
 """Who publish at once, before anything is measured."""
 READERS_AT_ONCE: Final = 64
@@ -83,6 +85,8 @@ LOOK_EVERY_S: Final = 0.005
 CHECKED: Final = 100
 """Pages that are compared with what they should be."""
 DAY_MS: Final = 86_400_000
+KEEN_VISITS_A_DAY: Final = 50.0
+"""Of the readers of the second experiment, who read one page after the other."""
 
 RATE_MIN = 1_500.0
 READ_P99_MAX_MS = 50.0
@@ -239,8 +243,9 @@ async def set_habits(database: "Connection", graph: Graph) -> None:
         return now_ms + int(HALF_LIFE_MS * log2(a_day * days))
 
     written = Counter(graph.posts)
+    keen = {READER + followed: KEEN_VISITS_A_DAY for followed in FOLLOWED}
     for column, rates in (
-        ("seen_at = now(), reading", {person: rate(visits) for person, visits in graph.visits.items()}),
+        ("seen_at = now(), reading", {person: rate(visits) for person, visits in (graph.visits | keen).items()}),
         ("posting", {author: rate(posts) for author, posts in written.items()}),
     ):
         await database.execute(
@@ -560,6 +565,8 @@ half as long with {LARGE:,} people or more.
 
 ![a page of {LONG_PAGE} posts](plots/reader.svg)
 
+Each reads {plan.pages} pages, in turn; they come {KEEN_VISITS_A_DAY:.0f} times a day.
+
 ## What is stored
 
 {_table(("graph", "strategy", "entries", "of those of push", "MB", "bytes an entry"), _storage_rows(runs))}
@@ -701,9 +708,9 @@ def graphs_of(people: Sequence[int], posts: int) -> list[Graph]:
     else:
         print("SNAP's graph of Facebook is not beside the repository: left out")
     for size in people:
-        edges = EDGES_1500 if size == PEOPLE[0] else EDGES_EACH * size
+        edges = EDGES_1500 if size == PEOPLE[0] else min(EDGES_EACH * size, EDGES_MAX)
         # Or hardly anybody would have a full page.
-        graphs.append(made(size, edges, max(posts, size // 10)))
+        graphs.append(made(size, edges, max(posts, int(POSTS_EACH_MIN * size))))
     return graphs
 
 
@@ -735,7 +742,7 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--strategies", nargs="+", choices=STRATEGIES, default=list(STRATEGIES), help="default: all")
     parser.add_argument("--posts", type=int, default=6_000, help="on each graph, before anything is measured")
     parser.add_argument("--users", type=int, default=1_500, help="who read and write at once")
-    parser.add_argument("--seconds", type=float, default=20.0, help="of each crowd")
+    parser.add_argument("--seconds", type=float, default=15.0, help="of each crowd")
     parser.add_argument("--quick", action="store_true", help="see whether it works, on one small graph; writes nothing")
     options = parser.parse_args(argv)
     found = list(shortcomings(uvloop.run(run_all(options, argv))))
