@@ -5,6 +5,7 @@ not have come yet; who is there already is not asked for again, so that a repeat
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from errno import ESPIPE
 from itertools import islice
 from pathlib import Path
 from typing import Final, Protocol
@@ -53,7 +54,7 @@ def count_edges(file: Path, *, undirected: bool) -> int:
 
     Raises:
         JunkFound: As it says.
-        OSError: The file cannot be read.
+        OSError: The file cannot be read, or only once.
     """
     edges, junk, first = 0, 0, list[Junk]()
     for found in _read(file):
@@ -113,4 +114,6 @@ def _edges(file: Path, undirected: bool) -> Iterator[Edge]:
 
 def _read(file: Path) -> Iterator[Edge | Junk]:
     with file.open("rb") as opened:
+        if not opened.seekable():
+            raise OSError(ESPIPE, "it is read twice, so it has to be a file, not a pipe")
         yield from read_edges(iter(lambda: opened.read(CHUNK_BYTES), b""))

@@ -1,5 +1,6 @@
 """A run of the importer of edge lists, against a target that remembers."""
 
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -60,6 +61,18 @@ def test_all_junk_is_counted_and_the_first_of_it_told(tmp_path: Path) -> None:
     with pytest.raises(JunkFound, match="1,000 of its lines are no edges") as found:
         count_edges(file, undirected=False)
     assert [junk.line for junk in found.value.first] == list(range(2, 2 + JUNK_SHOWN_MAX))
+
+
+def test_what_can_be_read_only_once_is_refused(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    # Open for both, so that nobody waits for the other end.
+    end = os.open(pipe, os.O_RDWR)
+    try:
+        with pytest.raises(OSError, match="has to be a file, not a pipe"):
+            count_edges(pipe, undirected=False)
+    finally:
+        os.close(end)
 
 
 async def test_junk_that_came_after_the_file_was_counted_ends_the_run(tmp_path: Path) -> None:
