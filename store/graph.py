@@ -86,7 +86,7 @@ class Ties(NamedTuple):
 
 
 PATHS_FROM_MAX: Final = 100
-PATHS_THROUGH_MAX: Final = 50
+PATHS_THROUGH_MAX: Final = 400
 """Suggestions follow the newest edges of at most so many people whom I followed last, however many there are."""
 CANDIDATES_MAX: Final = 500
 """Of those to whom the most paths lead; what else there is to know of a person is only asked of these."""
