@@ -1,4 +1,7 @@
-"""What is done around every request: an id, CORS, the allowance of its address, a problem document for any error."""
+"""What is done around every request: an id, CORS, the allowance of its address, a problem document for any error.
+
+Only an ``EventSource`` that comes back is told to try again where that may help: on an error it would give up for ever.
+"""
 
 import logging
 from collections.abc import Awaitable, Callable
@@ -13,13 +16,14 @@ from protocol.gateway.http import ALLOWANCE, REQUEST_ID, error_headers
 from protocol.gateway.limits import Limits, TooManyRequests
 from protocol.gateway.metrics import HttpMetrics
 from protocol.gateway.origins import Origins
+from protocol.gateway.sse import is_browser_back, try_again
 from protocol.problems import MEDIA_TYPE, encode_problem, retry_after_s
 
 log = logging.getLogger(__name__)
 
 SERVER: Final = "Plaudit"
 """All that the ``Server`` header tells."""
-_LIMITED: Final = ("/v1/", "/connection/", "/p/")
+_LIMITED: Final = ("/v1/", "/connection/", "/p/", "/@")
 """Begin the paths that are counted against an address: what asks an actor; other pages and probes are not."""
 _CODES: Final = {
     404: "not_found",
@@ -77,6 +81,8 @@ class Edge:
                 request[ALLOWANCE] = self._limits.of_address(visitor_of(request, self._proxies).address)
             return await handler(request)
         except DomainError as error:
+            if error.meaning.temporary and is_browser_back(request):
+                return await try_again(request, error)
             return self._problem(request, error)
         except web.HTTPException as refusal:
             if refusal.status < 400:

@@ -106,8 +106,6 @@ class SseEndpoint:
     ) -> web.StreamResponse:
         """One event stream, until either side ends it. The token stands in ``Authorization``, or a ticket in the query.
 
-        A browser that comes back gives up for ever on an error: it is told to try again where that may help.
-
         Raises:
             DomainError: As ``Backend.attach`` and ``Authenticator`` raise it; ``too_many_requests`` for one connection
                 too many of an address.
@@ -115,19 +113,6 @@ class SseEndpoint:
         if request.method != hdrs.METH_GET:
             # aiohttp gives every GET a HEAD.
             raise Refused("method_not_allowed")
-        try:
-            return await self._stream(request, key_of, admit)
-        except DomainError as trouble:
-            if not trouble.meaning.temporary or not _is_browser_back(request):
-                raise
-            return await _try_again(request, trouble)
-
-    async def _stream(
-        self,
-        request: web.Request,
-        key_of: Callable[[Identity], str],
-        admit: Callable[[web.Request, Visitor], Awaitable[Admitted]],
-    ) -> web.StreamResponse:
         sockets = self._sockets
         sockets.origins.check(request)
         since = _cursor(request)
@@ -170,11 +155,16 @@ class SseEndpoint:
         return Admitted(await authenticator.redeem(ticket, visitor), authenticator.receipt(ticket))
 
 
-def _is_browser_back(request: web.Request) -> bool:
-    return LAST_EVENT_ID in request.headers and sse.CONTENT_TYPE in request.headers.get(hdrs.ACCEPT, "")
+def is_browser_back(request: web.Request) -> bool:
+    """Whether an ``EventSource`` asks that was cut off."""
+    return (
+        request.method == hdrs.METH_GET
+        and LAST_EVENT_ID in request.headers
+        and sse.CONTENT_TYPE in request.headers.get(hdrs.ACCEPT, "")
+    )
 
 
-async def _try_again(request: web.Request, trouble: DomainError) -> web.StreamResponse:
+async def try_again(request: web.Request, trouble: DomainError) -> web.StreamResponse:
     """A stream of nothing, after which a browser waits and comes back."""
     response = _Handshake()
     await response.prepare(request)

@@ -19,7 +19,7 @@ from protocol.gateway.limits import Limits
 from protocol.gateway.origins import Origins
 from protocol.gateway.settings import GatewaySettings
 from protocol.gateway.sockets import Sockets
-from protocol.gateway.sse import SseEndpoint
+from protocol.gateway.sse import SseEndpoint, is_browser_back, try_again
 from protocol.gateway.websocket import WebSocketEndpoint
 from tests.gateway.recording import Neighbours, RecordingAuthenticator, RecordingBackend
 
@@ -51,6 +51,8 @@ async def problems(request: web.Request, handler: Any) -> web.StreamResponse:
     try:
         response: web.StreamResponse = await handler(request)
     except DomainError as error:
+        if error.meaning.temporary and is_browser_back(request):
+            return await try_again(request, error)
         return web.json_response({"code": error.code}, status=error.meaning.status)
     return response
 

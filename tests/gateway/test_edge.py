@@ -94,6 +94,22 @@ async def test_an_address_that_asks_too_often_is_told_when_to_come_back() -> Non
             assert (await site.api.call("GET", path)).status == 200
 
 
+async def test_an_event_source_that_comes_back_too_often_is_told_to_try_again() -> None:
+    async with http_site(address_rate=Rate(0.01, 1)) as site:
+        await site.api.call("GET", "/v1/posts")
+        back = {"Accept": "text/event-stream", "Last-Event-ID": "e-1"}
+        again = await site.api.call("GET", "/v1/feed/events", headers=back)
+        assert (again.status, again.headers["Content-Type"]) == (200, "text/event-stream")
+        assert 90_000 <= int(again.body.removeprefix(b"retry: ")) <= 100_000
+        assert (await site.api.call("HEAD", "/v1/feed/events", headers=back)).status == 429
+
+
+async def test_pages_that_ask_an_actor_are_counted_for_their_address() -> None:
+    for path in ("/p/hello", "/@ada", "/@ada/followers"):
+        async with http_site(address_rate=Rate(0.01, 1)) as site:
+            assert [(await site.api.call("GET", path)).status for _ in range(2)] == [404, 429]
+
+
 async def test_an_account_has_an_allowance_of_writes() -> None:
     async with http_site(account_rate=Rate(0.01, 2)) as site:
         ada, bob = await site.api.member("ada"), await site.api.member("bob")
