@@ -22,7 +22,6 @@ from actors.timelines import TIMELINE_ALARM, next_tending
 from parts import StartError, Terminal, database_alone, local_url, node_alone, reason_of
 from protocol import requests, text
 from protocol.accounts import AccountView, EditAccount, ReadAccount
-from protocol.commands import Person
 from protocol.edgelist import Edge, handle_of
 from protocol.errors import DomainError
 from protocol.gateway.importing import import_wordpress, progress_bar, report_table, survey
@@ -58,7 +57,7 @@ async def import_posts(settings: Settings, arguments: argparse.Namespace) -> Non
         console.print(report_table(found, dry_run=True))
         return
     async with node_alone(settings) as node:
-        by = SYSTEM if arguments.author is None else _person(await account(node, arguments.author))
+        by = SYSTEM if arguments.author is None else (await account(node, arguments.author)).person
         with progress_bar(console) as progress:
             by = replace(by, role="admin")
             report = await import_wordpress(arguments.file, node, by=by, progress=progress)
@@ -191,7 +190,3 @@ async def account(node: Node, handle: str) -> AccountView:
 
 async def edit(node: Node, command: EditAccount) -> None:
     await node.ask(user_key(command.account), command, SYSTEM)
-
-
-def _person(view: AccountView) -> Person:
-    return Person(id=int(view.id), handle=view.handle, name=view.name, role=view.role, url=view.url)

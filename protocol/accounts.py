@@ -8,7 +8,7 @@ from typing import Literal
 
 from msgspec import Struct
 
-from protocol.commands import Command
+from protocol.commands import Command, Person
 from protocol.views import View
 
 REFRESH_GRACE_MS = 30_000
@@ -40,6 +40,11 @@ class AccountView(View, frozen=True):
     """Published ones."""
     followers: int
     following: int
+
+    @property
+    def person(self) -> Person:
+        """Its owner, as who asks."""
+        return Person(int(self.id), self.handle, self.name, self.role, self.url or None)
 
 
 class UserCommand(Command, frozen=True, kw_only=True):

@@ -138,7 +138,7 @@ class Accounts:
             password_hash=await self._new_hash(call, body),
         )
         account: AccountView = await self._ask(command, call.by)
-        token, expires_s = self._tokens.access(_person(account), session, self._settings.access_ttl_s)
+        token, expires_s = self._tokens.access(account.person, session, self._settings.access_ttl_s)
         return answer(requests.SignedIn(account=account, access_token=token, expires_at=rfc3339(expires_s)))
 
     async def delete_me(self, call: Call) -> web.Response:
@@ -253,7 +253,7 @@ class Accounts:
         return self._pair(account, await self._ask(command))
 
     def _pair(self, account: AccountView, state: SessionState) -> requests.SignedIn:
-        token, expires_s = self._tokens.access(_person(account), state.session, self._settings.access_ttl_s)
+        token, expires_s = self._tokens.access(account.person, state.session, self._settings.access_ttl_s)
         return requests.SignedIn(
             account=account,
             access_token=token,
@@ -267,10 +267,6 @@ class Accounts:
 
     async def _ask(self, command: UserCommand, by: Person = ANONYMOUS) -> Answer:
         return await self._backend.ask(f"user:{command.account}", command, by)
-
-
-def _person(account: AccountView) -> Person:
-    return Person(int(account.id), account.handle, account.name, account.role, account.url or None)
 
 
 def _own_session(call: Call, what_the_host_does: str) -> str:

@@ -224,12 +224,11 @@ class HostUsers:
             self._known.move_to_end(user.id)
             return known[1]
         try:
-            account = await self._account(user)
+            person = (await self._account(user)).person
         except DomainError as error:
             if error.code == "account_not_found":
                 raise Refused("unauthorized", "the account was deleted") from None
             raise
-        person = Person(int(account.id), account.handle, account.name, account.role, account.url)
         self._known[user.id] = (user, person)
         self._known.move_to_end(user.id)
         if len(self._known) > USERS_REMEMBERED_MAX:

@@ -123,7 +123,7 @@ class Intake:
         if number is None:
             raise Refused("account_not_found", f"author: nobody is called {handle}")
         account: AccountView = await self._backend.ask(f"user:{number}", ReadAccount(account=number), ANONYMOUS)
-        return Person(int(account.id), account.handle, account.name, account.role, account.url or None)
+        return account.person
 
     def _count(self, outcome: Outcome, left: int) -> None:
         counted = (("accepted", len(outcome.accepted)), ("rejected", len(outcome.rejected)), ("again", left))
