@@ -1,4 +1,4 @@
-"""The parts that the server, and the commands beside it, are put together from: the database and the actors."""
+"""What the server and the commands beside it share: the database, the actors, and how to speak to the operator."""
 
 import asyncio
 import hashlib
