@@ -409,7 +409,9 @@ class Client(ABC):
         for line in data.split(b"\n"):
             heard = msgspec.json.decode(line, type=Heard)
             if heard.push is not None:
-                self.streams[heard.push.channel].heard(heard.push.pub)
+                stream = self.streams.get(heard.push.channel)
+                if stream is not None:
+                    stream.heard(heard.push.pub)
             elif heard.id in self._waiting:
                 self._answered(heard, self._waiting[heard.id])
 

@@ -14,6 +14,7 @@ from msgspec import Struct
 
 from actors.keys import post_key, user_key
 from actors.runtime.env import Ids
+from protocol.accounts import DeleteAccount
 from protocol.commands import (
     Applaud,
     Command,
@@ -40,6 +41,8 @@ from tests.simulation.social_streams import FeedStream, NotificationsStream, Pos
 
 PAGE = 3
 """Posts on a page: a timeline has many."""
+LEAVING = 0.005
+"""Of what people do, that one of them deletes the account."""
 DRAFTS = 0.25
 """Of posts, those that are published later."""
 MENTIONS = 0.5
@@ -78,6 +81,8 @@ class Society(Struct):
     journal: SocialJournal
     posts: list[Written] = []
     """That anyone has made; the last are the newest."""
+    gone: set[int] = set()
+    """Who has deleted the account, or is about to."""
     sent_away: set[tuple[int, int]] = set()
     """(one, other) of whom one was to follow the other no more, by the other's wish."""
 
@@ -112,7 +117,11 @@ class Member(Client):
 
     async def act(self) -> None:
         chance = self.rng.random()
-        if chance < 0.25:
+        if self.by.id in self._society.gone:
+            return
+        if chance < LEAVING and not self._society.gone:
+            await self._leave()
+        elif chance < 0.25:
             await self._relate()
         elif chance < 0.50:
             await self._write()
@@ -131,6 +140,15 @@ class Member(Client):
         done = await self.insist(key, command, self.by, f"op {self._ops}", refused=lambda code, _: refused(code))
         return done.answer
 
+    async def _leave(self) -> None:
+        self._society.gone.add(self.by.id)
+        self._society.sent_away |= {(other, self.by.id) for other in self._others}
+        self._society.journal.hid |= {*self._society.members}
+        self.streams.clear()
+        self._ties.clear()
+        delete = DeleteAccount(account=self.by.id)
+        await self._do(user_key(self.by.id), delete, lambda code: code == "account_not_found")
+
     # -- the graph
 
     async def _relate(self) -> None:
@@ -146,6 +164,8 @@ class Member(Client):
         asked_at = self.loop.time()
 
         def refused(code: str) -> bool:
+            if other in self._society.gone and code == "account_not_found":
+                return True
             match command:
                 case Follow():
                     both = pair(self.by.id, other)
@@ -271,6 +291,8 @@ class Member(Client):
     # -- in the end
 
     async def conclude(self) -> None:
+        if self.by.id in self._society.gone:
+            return
         while (walked := await self._walk()) is None:
             await asyncio.sleep(0.2)
         expected = [post.id for post in timeline(self._society.journal.store, self.by.id)]

@@ -8,6 +8,7 @@ from actors.keys import post_key
 from actors.telling import NEWS_ALARM
 from store.base import Batch
 from store.rows import (
+    AccountRow,
     AlarmRow,
     BlockRow,
     CommentRow,
@@ -88,6 +89,10 @@ class SocialJournal:
         for (slot, _), row in batch.writes.get(PostRow, {}).items():
             if slot in passed and isinstance(row, PostRow):
                 self._saved(row)
+        for slot, (id,) in batch.writes.get(AccountRow, {}):
+            for reader in self._readers:
+                if slot in passed and reader != id:
+                    self._tied(reader, id)
 
     def _told(self, batch: Batch, passed: set[int]) -> None:
         for (slot, _), state in batch.writes.get(UserStateRow, {}).items():
@@ -147,6 +152,8 @@ class SocialJournal:
         edges = self.store.identities(FollowRow)
         posts = [row.author_id for row in self.store.rows(PostRow) if row.state == "published"]
         for person in self._readers:
+            if not active(self.store, person):
+                continue
             state = self.store.row(UserStateRow, person)
             counted = (state.followers, state.following, state.posts)
             followers, following = (sum(edge[at] == person for edge in edges) for at in (1, 0))
@@ -196,7 +203,11 @@ def sees(store: JournalledStore, reader: int, author: int) -> bool:
     blocks, mute = store.table(BlockRow), store.table(MuteRow).get((reader, author))
     apart = (reader, author) in blocks or (author, reader) in blocks
     muted = mute is not None and (mute.until_ms is None or mute.until_ms > store.now_ms())
-    return (reader, author) in store.table(FollowRow) and not apart and not muted
+    return (reader, author) in store.table(FollowRow) and not apart and not muted and active(store, author)
+
+
+def active(store: JournalledStore, person: int) -> bool:
+    return store.row(AccountRow, person).state == "active"
 
 
 def timeline(store: JournalledStore, reader: int) -> list[PostRow]:

@@ -121,4 +121,4 @@ class Following(Story):
         yield from (f"nobody goes on with {job}" for job in jobs if (post_key(job.post_id), FANOUT_ALARM) not in alarms)
 
     def listeners(self) -> Mapping[str, set[str | None]]:
-        return {user_key(client.by.id): {client.name()} for client in self.world.clients}
+        return {user_key(client.by.id): {client.name()} for client in self.world.clients if client.streams}
