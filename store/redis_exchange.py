@@ -58,12 +58,12 @@ class RedisExchange:
         return []
 
     async def finish(self, accepted: Sequence[str], rejected: Sequence[Rejection]) -> None:
-        ids = (*accepted, *(rejection.entry.id for rejection in rejected))
+        if accepted or rejected:
+            # Together: a rejection that cannot be kept is in the way of nothing else.
+            await self._ask(self._asking, *_taken_off(accepted), *map(_kept, rejected))
         if rejected:
-            # First, so that none is lost.
-            await self._ask(self._asking, *map(_kept, rejected))
-        if ids:
-            await self._ask(self._asking, ("XACK", SUBMITTED, GROUP, *ids), ("XDEL", SUBMITTED, *ids))
+            # Only now, so that none is lost.
+            await self._ask(self._asking, *_taken_off([rejection.entry.id for rejection in rejected]))
 
     async def backlog(self) -> Backlog:
         waiting, groups = await self._ask(self._asking, ("XLEN", SUBMITTED), ("XPENDING", SUBMITTED, GROUP))
@@ -133,6 +133,11 @@ def _entries(found: Sequence[Any]) -> list[Entry]:
     """Without those that somebody has deleted since they were taken, of which an older Redis shows nothing."""
     entries = (each for each in found if each is not None and each[1] is not None)
     return [Entry(id.decode(), tuple(zip(said[::2], said[1::2], strict=True))) for id, said in entries]
+
+
+def _taken_off(ids: Sequence[str]) -> tuple[Command, ...]:
+    """The commands after which nobody takes these entries again."""
+    return (("XACK", SUBMITTED, GROUP, *ids), ("XDEL", SUBMITTED, *ids)) if ids else ()
 
 
 def _kept(rejection: Rejection) -> Command:

@@ -286,6 +286,21 @@ async def test_only_about_so_many_rejected_entries_are_kept(redis_rig: RedisRig)
     assert 10_000 <= await redis_rig.redis.xlen(REJECTED) <= 10_200
 
 
+async def test_a_rejection_that_cannot_be_kept_is_in_the_way_of_nothing_else(redis_rig: RedisRig) -> None:
+    good, bad = await redis_rig.submit(title=b"good"), await redis_rig.submit(title=b"")
+    _, entry = await taken(redis_rig.mine)
+    await redis_rig.redis.set(REJECTED, "no stream")
+    rejection = Rejection(entry, "invalid", "empty")
+    with pytest.raises(ExchangeUnavailable, match="WRONGTYPE"):
+        await redis_rig.mine.finish([good], [rejection])
+    assert await redis_rig.mine.backlog() == Backlog(waiting=1, pending=1)
+    await redis_rig.redis.delete(REJECTED)
+    assert [again.id for again in await taken(redis_rig.mine)] == [bad]
+    await redis_rig.mine.finish([], [rejection])
+    assert await redis_rig.mine.backlog() == Backlog(0, 0)
+    assert len(await redis_rig.rejected()) == 1
+
+
 async def test_the_database_is_the_one_of_the_address(redis_rig: RedisRig, redis_url: str) -> None:
     url = f"{redis_url}?db=3"
     redis: Any = Redis.from_url(url)
