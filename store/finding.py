@@ -71,8 +71,9 @@ class Hit(NamedTuple):
 class Finding(Protocol):
     """Every method raises ``StoreUnavailable``, as those of ``Store`` do.
 
-    In lists are posts that are published and embed no page, by place, descending, below one; none by someone whom a
-    block stands between and the reader (0: nobody). ``Listed.mine`` is of the given ``kinds`` of reaction.
+    In lists are posts that are published and embed no page, by place, descending, below one; none by someone whom the
+    reader (0: nobody) mutes, or from whom a block parts the reader. ``Listed.mine`` is of the given ``kinds`` of
+    reaction.
     """
 
     async def bookmarked(self, user: int, post: int) -> Bookmarked:
@@ -113,7 +114,8 @@ class Finding(Protocol):
         ...
 
     async def search(self, search: Search, *, reader: int, after: Rank = BEST, limit: int) -> list[Hit]:
-        """What matches and can be seen: published and neither deleted nor held; none across a block. The best first.
+        """What matches and can be seen, the best first: published and neither deleted nor held; none across a block,
+        nor by someone whom the reader mutes.
 
         Nothing matches words that all are too common to be kept, nor a search that only says what is not wanted.
         """

@@ -104,9 +104,13 @@ def _hit(rank: int, post: int, comment: int, *rest: Any) -> Hit:
     return Hit(Rank(rank, post, comment), title, slug, page_url, author, author_name, author_url, created_ms, excerpt)
 
 
-_APART = """\
-EXISTS (SELECT FROM block WHERE blocker = {one} AND blocked = {other})
-        OR EXISTS (SELECT FROM block WHERE blocker = {other} AND blocked = {one})"""
+_HIDDEN = """\
+EXISTS (SELECT FROM block WHERE blocker = $1 AND blocked = post.author_id)
+        OR EXISTS (SELECT FROM block WHERE blocker = post.author_id AND blocked = $1)
+        OR EXISTS (
+            SELECT FROM mute WHERE muter = $1 AND muted = post.author_id
+                AND (until_at IS NULL OR until_at > clock_timestamp())
+        )"""
 
 _BOOKMARKED = """\
 SELECT EXISTS (SELECT FROM bookmark WHERE user_id = $1 AND post_id = $2),
@@ -127,7 +131,7 @@ def _recent(also: str = "") -> str:
     return listing(f"""\
 SELECT published_id AS place, id AS post_id FROM post
     WHERE state = 'published' AND page_url IS NULL AND published_id < $3 {also}
-        AND NOT ({_APART.format(one="$1", other="author_id")})
+        AND NOT ({_HIDDEN})
     ORDER BY published_id DESC LIMIT $4""")
 
 
@@ -136,7 +140,7 @@ def _hot(also: str = "") -> str:
 SELECT post_finding.heat AS place, post_finding.post_id FROM post_finding
     JOIN post ON post.id = post_finding.post_id AND post.state = 'published' AND post.page_url IS NULL
     WHERE post_finding.heat < $3 AND post_finding.heat > 0 {also}
-        AND NOT ({_APART.format(one="$1", other="post.author_id")})
+        AND NOT ({_HIDDEN})
     ORDER BY post_finding.heat DESC LIMIT $4""")
 
 

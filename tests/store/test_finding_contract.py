@@ -19,6 +19,7 @@ from tests.store.samples import (
     bookmark,
     comment,
     finding,
+    mute,
     post,
     reaction,
     state,
@@ -156,6 +157,16 @@ async def test_nothing_is_listed_across_a_block(store: Store, blocker: int) -> N
         assert ids(await listing(BOB, limit=10)) == ids(await listing(0, limit=10)) == [12, 11]
 
 
+async def test_whom_one_mutes_is_not_listed_until_the_mute_ends(store: Store) -> None:
+    writer = await people(store, *posted(11, heat=1), *posted(12, BOB, heat=2), mute(ME, ANN), mute(BOB, ME))
+    for listing in (store.finding.recent, store.finding.hot):
+        assert ids(await listing(ME, limit=10)) == [12]
+        assert ids(await listing(ANN, limit=10)) == ids(await listing(0, limit=10)) == [12, 11]
+    await writer.write(mute(ME, ANN, until_ms=1))
+    for listing in (store.finding.recent, store.finding.hot):
+        assert ids(await listing(ME, limit=10)) == [12, 11]
+
+
 # -- search
 
 
@@ -243,6 +254,22 @@ async def test_nothing_is_found_across_a_block(store: Store, blocker: int) -> No
     await indexed(store, 11, 12)
     assert await hits(store, "tea", ME) == {(11, 1), (12, 0)}
     assert await hits(store, "tea", BOB) == await hits(store, "tea") == {(11, 0), (11, 1), (12, 0), (12, 1)}
+
+
+async def test_what_somebody_wrote_whom_one_mutes_is_not_found_until_the_mute_ends(store: Store) -> None:
+    writer = await people(
+        store,
+        *posted(11, ANN, title="tea", head=2),
+        comment(1, 11, author_id=BOB, body="tea", changed_offset=2),
+        *posted(12, BOB, title="tea", head=2),
+        comment(1, 12, author_id=ANN, body="tea", changed_offset=2),
+        mute(ME, ANN),
+    )
+    await indexed(store, 11, 12)
+    assert await hits(store, "tea", ME) == {(11, 1), (12, 0)}
+    assert await hits(store, "tea", ANN) == {(11, 0), (11, 1), (12, 0), (12, 1)}
+    await writer.write(mute(ME, ANN, until_ms=1))
+    assert await hits(store, "tea", ME) == {(11, 0), (11, 1), (12, 0), (12, 1)}
 
 
 async def test_an_edit_replaces_the_words_and_a_deletion_takes_them_away(store: Store) -> None:
