@@ -235,7 +235,7 @@ ABLATIONS: Mapping[str, Ablation] = MappingProxyType(
             100, removed=lambda: replaced(MemoryTimelines, _arrange=social.pushed_at_once)
         ),
         "nothing below the floor of a timeline": Ablation(
-            100, removed=lambda: replaced(MemoryTimelines, _pulled=social.nothing_below_the_floor)
+            300, removed=lambda: replaced(MemoryTimelines, _pulled=social.nothing_below_the_floor)
         ),
         "a feed's position beyond open transactions": Ablation(
             600, removed=lambda: replaced(JournalledStore, horizon=MemoryStore.horizon)
