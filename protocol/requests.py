@@ -19,6 +19,7 @@ from protocol.decode import Rules
 from protocol.errors import Refused
 from protocol.finding import SEARCH_CHARS_MAX, Order, parse_mark
 from protocol.graph import RELATIONSHIPS_MAX, parse_place
+from protocol.times import unix_ms
 from protocol.views import View
 
 Moment = Annotated[datetime, Meta(tz=True, description="RFC 3339, with an offset.")]
@@ -326,6 +327,13 @@ def _place(value: str) -> str:
     return str(parse_place(value))
 
 
+def _moment(value: datetime) -> datetime:
+    # The last hours of 9999 elsewhere are in a year that has no RFC 3339 in UTC, in which they are shown.
+    if not 0 <= unix_ms(value) <= text.TIME_MS_MAX:
+        raise Refused("invalid", "must be a time from 1970 to 9999")
+    return value
+
+
 def _ids(values: list[str]) -> list[str]:
     return [text.decimal_id(value) for value in values]
 
@@ -356,12 +364,20 @@ RULES: Final[Mapping[type[Body | Query], Rules]] = MappingProxyType(
             "current_password": text.plain,
         },
         NewGuest: {"name": text.display_name},
-        NewPost: {"title": text.title, "body": text.post_body, "slug": text.slug, "tags": text.tags},
+        NewPost: {
+            "title": text.title,
+            "body": text.post_body,
+            "slug": text.slug,
+            "tags": text.tags,
+            "publish_at": _moment,
+        },
         PostEdit: {"title": text.title, "body": text.post_body, "slug": text.slug, "tags": text.tags},
+        Publication: {"at": _moment},
         PageKey: {"id": text.one_line, "url": text.one_line, "path": text.one_line, "title": text.title},
         CountsQuery: {"posts": _ids},
         NewComment: {"body": text.comment_body, "parent": text.decimal_id},
         CommentEdit: {"body": text.comment_body},
+        NewMute: {"until": _moment},
         ListPeople: {"before": _place},
         RelationshipsQuery: {"id": _ids},
         ListNotifications: {"before": text.decimal_id},
@@ -373,4 +389,4 @@ RULES: Final[Mapping[type[Body | Query], Rules]] = MappingProxyType(
         ListComments: {"parent": text.decimal_id, "after": _page_mark},
     }
 )
-"""What the texts of bodies and queries must be, beyond their types."""
+"""What the texts and times of bodies and queries must be, beyond their types."""

@@ -155,6 +155,8 @@ OTHERS: list[tuple[str, str, Any, str]] = [
     ("POST", "/v1/posts", {"title": "x", "tags": ["x"] * 21}, "invalid"),
     ("POST", "/v1/posts", {"title": "x", "tags": ["\0"]}, "invalid"),
     ("POST", "/v1/posts", {"title": "x", "publish_at": "2030-01-01T00:00:00"}, "invalid"),
+    ("POST", "/v1/posts", {"title": "x", "publish_at": "9999-12-31T23:59:59-01:00"}, "invalid"),
+    ("POST", "/v1/posts/1/publish", {"at": "9999-12-31T23:59:59-01:00"}, "invalid"),
     ("POST", "/v1/posts", {"title": "x", "state": "deleted"}, "invalid"),
     ("POST", "/v1/posts", {"title": "x", "page_url": "https://x.org/"}, "invalid"),
     ("POST", "/v1/posts", {"title": "x", "created_at": 1}, "invalid"),

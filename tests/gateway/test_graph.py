@@ -251,6 +251,7 @@ BAD: list[tuple[str, str, Any, str]] = [
     ("PUT", "/v1/users/bob/mute", {"until": "2030-01-01T00:00:00"}, "invalid"),
     ("PUT", "/v1/users/bob/mute", {"until": "2020-01-01T00:00:00Z"}, "invalid"),
     ("PUT", "/v1/users/bob/mute", {"until": "0001-01-01T00:00:00Z"}, "invalid"),
+    ("PUT", "/v1/users/bob/mute", {"until": "9999-12-31T23:59:59-01:00"}, "invalid"),
     ("PUT", "/v1/users/bob/mute", {"until": 5}, "invalid"),
     ("PUT", "/v1/users/bob/mute", {"for": 5}, "invalid"),
     ("GET", "/v1/users/nobody/followers", None, "account_not_found"),
