@@ -84,7 +84,7 @@ class Call(Struct, frozen=True, kw_only=True):
         return number
 
     async def anyone(self) -> int:
-        """The same, be it a guest, whom nobody finds by name but who saw what the guest wrote."""
+        """The account of the handle in the path, be it a guest, who is known by it only where something was written."""
         handle = self.path("handle", text.handle, "account_not_found")
         number = handle.removeprefix(GUEST_PREFIX)
         if number == handle or not number.isdecimal() or len(number) > ACCOUNT_DIGITS_MAX:
