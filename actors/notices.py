@@ -69,7 +69,7 @@ def group_view(row: NotificationRow, read_offset: int) -> NotificationGroup:
         sample=list(map(str, row.sample)),
         created_at=rfc3339_ms(row.created_ms),
         updated_at=rfc3339_ms(row.updated_ms),
-        read=row.changed_offset <= read_offset,
+        read=row.grown_offset <= read_offset,
         offset=row.changed_offset,
     )
 

@@ -161,17 +161,17 @@ def _at_most(row: NotificationRow, total: int) -> NotificationRow:
 def _raised(
     state: UserState, rows: Sequence[NotificationRow], notice: Notice, joined: list[int], by: int, now_ms: int
 ) -> list[NotificationRow]:
-    """Add to the newest group if it is still open, else to one that begins now."""
+    """Add to the newest group if it is still open, else to one that begins now; saved, it knows where it grew."""
     if rows and now_ms - rows[0].hour_ms < OPEN_MS:
         newest, older = rows[0], rows[1:]
     else:
         newest, older = _begun(state, notice, now_ms), rows
     sample = [*joined, *(id for id in newest.sample if id not in joined)][:SAMPLE_MAX]
-    return [replace(newest, count=newest.count + by, sample=sample), *older]
+    return [replace(newest, count=newest.count + by, sample=sample, grown_offset=0), *older]
 
 
 def _begun(state: UserState, notice: Notice, now_ms: int) -> NotificationRow:
-    """A group of nothing yet. Its number, like its offset, is given when it is saved."""
+    """A group of nothing yet. Its number, like its offsets, is given when it is saved."""
     return NotificationRow(
         user_id=state.account_id,
         id=0,
@@ -182,6 +182,7 @@ def _begun(state: UserState, notice: Notice, now_ms: int) -> NotificationRow:
         count=0,
         sample=[],
         changed_offset=0,
+        grown_offset=0,
         created_ms=now_ms,
         updated_ms=now_ms,
     )
@@ -190,7 +191,14 @@ def _begun(state: UserState, notice: Notice, now_ms: int) -> NotificationRow:
 def _saved(state: UserState, rows: Iterable[NotificationRow], now_ms: int) -> tuple[Event, ...]:
     return tuple(
         NotificationSaved(
-            replace(row, id=row.id or offset, changed_offset=offset, updated_ms=now_ms, gone=row.count <= 0)
+            replace(
+                row,
+                id=row.id or offset,
+                changed_offset=offset,
+                grown_offset=row.grown_offset or offset,
+                updated_ms=now_ms,
+                gone=row.count <= 0,
+            )
         )
         for offset, row in enumerate(rows, state.head + 1)
     )

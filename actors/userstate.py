@@ -79,7 +79,7 @@ class UserState:
         self.read_offset = 0
         self.silenced: tuple[str, ...] = ()
         self.unread: dict[int, int] = {}
-        """The offset of each notification that changed since the user read them."""
+        """Where each notification grew that did so since the user read them."""
         self.groups = Groups()
         self.named = NOTHING_NAMED
         self.old_notices: tuple[Sequence[int], int | None] = ((), None)
@@ -157,7 +157,7 @@ class UserState:
                 self.unread.pop(id, None)
             case NotificationsRead(offset):
                 self.read_offset = offset
-                self.unread = {id: changed for id, changed in self.unread.items() if changed > offset}
+                self.unread = {id: grown for id, grown in self.unread.items() if grown > offset}
             case KindsSilenced(kinds):
                 self.silenced = kinds
             case _:
@@ -174,10 +174,10 @@ class UserState:
     def _keep_notification(self, row: NotificationRow) -> None:
         self.head = row.changed_offset
         self.groups.fold(row)
-        if row.gone:
+        if row.gone or row.grown_offset <= self.read_offset:
             self.unread.pop(row.id, None)
         else:
-            self.unread[row.id] = row.changed_offset
+            self.unread[row.id] = row.grown_offset
 
     def look(self, viewed: Viewed) -> bool:
         raise AssertionError("nobody looks at a user")

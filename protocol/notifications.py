@@ -31,7 +31,7 @@ class NotificationGroup(View, frozen=True):
     created_at: str
     updated_at: str
     read: bool
-    """Whether it has not changed since one read up to it."""
+    """Whether nothing was added since one read up to it."""
     offset: int
     """The stream offset of the last change."""
 
@@ -51,7 +51,7 @@ class NotificationPage(View, frozen=True):
     """Whom the groups name, by id; who has deleted the account is left out."""
     posts: dict[str, NamedPost]
     unread: int
-    """Groups that changed since one read last."""
+    """Groups that began or were added to since one read last."""
     cursor: str
     """The stream's position: subscribe from here and nothing is lost; mark this read, and all of it is."""
 

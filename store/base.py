@@ -142,7 +142,7 @@ class LoadedUser(Loaded, kw_only=True):
     sessions: list[SessionRow] = []
     """Neither revoked nor expired."""
     unread: list[tuple[int, int]] = []
-    """(id, changed offset) of the notifications that changed since the user read them, and are not gone."""
+    """(id, grown offset) of the notifications that grew since the user read them, and are not gone."""
 
 
 class WrittenComment(NamedTuple):

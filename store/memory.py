@@ -492,7 +492,7 @@ class MemoryStore:
         state = self._row(UserStateRow, account_id)
         read_offset = 0 if state is None else state.read_offset
         groups = (row for row in self.rows(NotificationRow) if row.user_id == account_id and not row.gone)
-        return [(row.id, row.changed_offset) for row in groups if row.changed_offset > read_offset]
+        return [(row.id, row.grown_offset) for row in groups if row.grown_offset > read_offset]
 
     def _load(self, actor: str) -> tuple[SnapshotRow | None, list[OperationRow], list[MarkRow], list[AlarmRow]]:
         operations = [row for row in self.table(OperationRow).values() if row.actor == actor]

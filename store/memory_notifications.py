@@ -31,7 +31,7 @@ class MemoryNotifications:
         def work() -> Told:
             head, read_offset = self._state(user)
             shown = sorted(self._shown(user), key=attrgetter("changed_offset"), reverse=True)
-            unread = sum(row.changed_offset > read_offset for row in shown)
+            unread = sum(row.grown_offset > read_offset for row in shown)
             page = [row for row in shown if row.changed_offset < before][:limit]
             return Told(page, head, read_offset, unread)
 

@@ -15,7 +15,7 @@ from store.notifications import (
 )
 from store.postgres_graph import Fetch
 from store.rows import Author, CommentRow, NotificationRow, ReactionRow
-from store.statements import AUTHOR_COLUMNS, AUTHOR_SHOWN, COMMENT, NOTIFICATION, REACTION
+from store.statements import AUTHOR_COLUMNS, AUTHOR_SHOWN, COMMENT, NOTIFICATION, REACTION, grown_since
 
 
 class PostgresNotifications:
@@ -93,7 +93,7 @@ LEFT JOIN user_state AS state ON state.user_id = $1"""
 _PAGE = f"""\
 SELECT coalesce(state.head, 0), coalesce(state.read_offset, 0), (
     SELECT count(*) FROM notification
-    WHERE user_id = $1 AND changed_offset > coalesce(state.read_offset, 0) AND NOT gone
+    WHERE user_id = $1 AND NOT gone AND {grown_since("coalesce(state.read_offset, 0)")}
 ), {NOTIFICATION.selected}
 {_STATE}
 LEFT JOIN LATERAL (

@@ -157,6 +157,8 @@ class NotificationRow(Row, frozen=True, kw_only=True):
     sample: list[int]
     """The accounts that were the last to join, newest first."""
     changed_offset: int
+    grown_offset: int
+    """Of the last change that added to it: it is unread until one has read up to there."""
     created_ms: int
     updated_ms: int
     gone: bool = False

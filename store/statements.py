@@ -367,6 +367,13 @@ the comment or of the post, and of the author. Where nothing changed, these are 
 _NEWER_COMMENT = """\
 post_id = $1 AND comment.version > coalesce(snapshot.version, 0)
     AND (changed_offset > coalesce(snapshot.head, 0) OR changed_offset = 0) ORDER BY comment.id"""
+
+
+def grown_since(offset: str) -> str:
+    """Of a notification. What grew has changed, and an index has what changed."""
+    return f"changed_offset > {offset} AND grown_offset > {offset}"
+
+
 _LIVE_SESSION = """\
 account_id = $1 AND revoked_at IS NULL AND expires_at > clock_timestamp() ORDER BY session.created_at, session.id"""
 
@@ -403,7 +410,7 @@ LEFT JOIN snapshot ON snapshot.actor = $2
 {_ACTOR}
 CROSS JOIN {SESSION.gathered(_LIVE_SESSION)}
 CROSS JOIN LATERAL (
-    SELECT array_agg(id ORDER BY id) AS ids, array_agg(changed_offset ORDER BY id) AS offsets FROM notification
-    WHERE user_id = $1 AND NOT gone AND changed_offset > coalesce(user_state.read_offset, 0)
+    SELECT array_agg(id ORDER BY id) AS ids, array_agg(grown_offset ORDER BY id) AS offsets FROM notification
+    WHERE user_id = $1 AND NOT gone AND {grown_since("coalesce(user_state.read_offset, 0)")}
 ) AS unread"""
 """The same for user $1."""

@@ -286,6 +286,26 @@ def test_what_changed_since_one_read_is_unread(told: Told) -> None:
     assert unread(told) == 1
 
 
+def test_what_is_taken_back_makes_nothing_unread(told: Told) -> None:
+    notify(told, (ANN.id, 1), (CID.id, 1), (20, 1))
+    told.ask(MarkRead(cursor="epoch-1"))
+    notify(told, (CID.id, -1))
+    (shown,) = published(told)
+    assert (shown["group"]["count"], shown["group"]["offset"], shown["group"]["read"]) == (2, 2, True)
+    assert unread(told) == 0
+    notify(told, (ANN.id, -1), (CID.id, 1))
+    assert unread(told) == 1
+
+
+def test_what_is_unread_stays_so_when_some_of_it_is_taken_back(told: Told) -> None:
+    notify(told, (ANN.id, 1), (CID.id, 1))
+    notify(told, (CID.id, -1))
+    assert unread(told) == 1
+    # Who reads up to where it grew has read it.
+    told.ask(MarkRead(cursor="epoch-1"))
+    assert unread(told) == 0
+
+
 @pytest.mark.parametrize("cursor", ["", "2", "epoch-2", "other-1", "epoch--1", "epoch-x", "-1"])
 def test_a_cursor_of_something_else_marks_nothing(told: Told, cursor: str) -> None:
     notify(told, (ANN.id, 1))

@@ -402,7 +402,7 @@ def _differing_user(store: JournalledStore, actor: UserActor) -> str | None:
     if in_memory != state:
         return f"{actor.key}: {_differing(in_memory, state)}"
     groups = (row for row in store.of(NotificationRow, actor.account_id) if not row.gone)
-    unread = {row.id: row.changed_offset for row in groups if row.changed_offset > state.read_offset}
+    unread = {row.id: row.grown_offset for row in groups if row.grown_offset > state.read_offset}
     return None if actor.unread == unread else f"{actor.key}: {actor.unread} unread in memory, {unread} stored"
 
 

@@ -134,7 +134,7 @@ class NotificationsStream(Stream):
     def lacking(self, store: JournalledStore) -> str | None:
         state = store.row(UserStateRow, self._person)
         rows = {row.id: row for row in store.of(NotificationRow, self._person) if not row.gone}
-        unread = sum(row.changed_offset > state.read_offset for row in rows.values())
+        unread = sum(row.grown_offset > state.read_offset for row in rows.values())
         if (self._unread.unread, self._unread.read) != (unread, state.read_offset):
             return f"is told {self._unread}: {unread} unread beyond {state.read_offset}"
         folded = {id: _of_group(group) for id, group in self.groups.items() if group.count}

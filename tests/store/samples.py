@@ -64,7 +64,8 @@ def notification(id: int, user_id: int = 1, **changed: Any) -> NotificationRow:
         "created_ms": NOW_MS,
         "updated_ms": NOW_MS,
     }
-    return NotificationRow(**{"user_id": user_id, "id": id, **values, **changed})
+    values |= {"user_id": user_id, "id": id, **changed}
+    return NotificationRow(**{"grown_offset": values["changed_offset"], **values})
 
 
 def bookmark(post_id: int, user_id: int = 1, **changed: Any) -> BookmarkRow:

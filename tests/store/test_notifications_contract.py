@@ -55,13 +55,16 @@ async def test_what_changed_is_read_with_the_head_and_with_what_is_gone(store: S
 async def test_what_is_unread_is_loaded_with_the_person(store: Store) -> None:
     writer = await Writer.of(store)
     await writer.write(
-        user_state(1, head=5, read_offset=2, silenced=["follow", "mention"]),
+        user_state(1, head=7, read_offset=2, silenced=["follow", "mention"]),
         *(notification(1, changed_offset=5), notification(2), notification(3, gone=True), notification(4)),
+        # What was taken back since: of what had been read, and of what had not.
+        *(notification(0, changed_offset=6, grown_offset=1), notification(5, changed_offset=7, grown_offset=3)),
     )
 
     loaded = await store.load_user(1)
-    assert loaded.unread == [(1, 5), (4, 4)]
-    assert loaded.state == user_state(1, head=5, read_offset=2, silenced=["follow", "mention"])
+    assert loaded.unread == [(1, 5), (4, 4), (5, 3)]
+    assert (await store.notifications.page(1, limit=1)).unread == 3
+    assert loaded.state == user_state(1, head=7, read_offset=2, silenced=["follow", "mention"])
 
 
 async def test_groups_are_found_by_target_by_post_and_by_whom_they_name(store: Store) -> None:

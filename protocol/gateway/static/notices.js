@@ -130,7 +130,9 @@ export class Notices extends EventTarget {
   #takeUnread({ version, unread, read }) {
     if (version < this.#version) return;
     this.#version = version;
-    for (const group of this.#groups.values()) this.#groups.set(group.id, { ...group, read: group.offset <= read });
+    for (const group of this.#groups.values()) {
+      this.#groups.set(group.id, { ...group, read: group.read || group.offset <= read });
+    }
     const more = unread > this.unread;
     this.unread = unread;
     if (more) this.dispatchEvent(new Event("news"));
