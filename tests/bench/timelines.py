@@ -262,12 +262,20 @@ async def push_all(url: str, graph: Graph, strategy: Strategy) -> None:
     By what the product itself decides and pushes with.
     """
     async with connected(url) as database, open_postgres(url) as store:
+        # Over a million edges it takes minutes to keep the indexes, and seconds to make them anew.
+        indexes = await database.fetch(
+            "SELECT indexname, indexdef FROM pg_indexes WHERE tablename = 'follow' AND indexname <> 'follow_pkey'"
+        )
+        for name, _ in indexes:
+            await database.execute(f"DROP INDEX {name}")
         await database.execute(
             "UPDATE follow SET push = 'pushed' FROM user_state AS author, user_state AS reader"
             " WHERE author.user_id = follow.followee AND reader.user_id = follow.follower AND should_push("
             "$1, reader.seen_at IS NOT NULL, reader.reading, author.celebrity, author.posting)",
             strategy,
         )
+        for _, definition in indexes:
+            await database.execute(definition)
         await database.execute("UPDATE user_state SET arranged = $1, arranged_for = reading", strategy)
         posts = iter(await database.fetch("SELECT author_id, published_id FROM post ORDER BY published_id"))
 
