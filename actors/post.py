@@ -4,7 +4,7 @@ The decisions about comments, reactions and reads stand in modules of their own;
 """
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 from msgspec.structs import replace
 
@@ -52,6 +52,8 @@ from store.notifications import Named
 from store.rows import Author, NotificationRow, PostRow
 
 PUBLISH_ALARM = "publish"
+GATHERING: Final = (telling.NEWS_ALARM, finding.FINDING_ALARM)
+"""Alarms that have as much to do at once as has come since they were set: they may wait."""
 
 
 class PostActor(PostState):

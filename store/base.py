@@ -315,10 +315,14 @@ class Store(Protocol):
         before: int | None = None,
         tag: str | None = None,
         author_id: int | None = None,
+        reader: int = 0,
         states: Sequence[str] = ("published",),
         limit: int = 20,
     ) -> list[PostSummary]:
-        """Posts by id, newest first, below id ``before``; pages of embedding sites are not among them."""
+        """Posts by id, newest first, below id ``before``; pages of embedding sites are not among them.
+
+        Nor are, for a ``reader`` (0: nobody), those by whom the reader mutes, or whom a block parts from the reader.
+        """
         ...
 
     async def summaries(self, ids: Sequence[int]) -> list[PostSummary]:

@@ -39,7 +39,7 @@ from store.finding import Finding
 from store.graph import Graph
 from store.memory_feeds import MemoryFeeds
 from store.memory_finding import MemoryFinding
-from store.memory_graph import MemoryGraph
+from store.memory_graph import MemoryGraph, hidden_from
 from store.memory_notifications import MemoryNotifications
 from store.memory_timelines import MemoryTimelines
 from store.notifications import Notifications
@@ -554,6 +554,7 @@ class MemoryStore:
         before: int | None = None,
         tag: str | None = None,
         author_id: int | None = None,
+        reader: int = 0,
         states: Sequence[str] = ("published",),
         limit: int = 20,
     ) -> list[PostSummary]:
@@ -564,6 +565,7 @@ class MemoryStore:
                 and (before is None or post.id < before)
                 and (tag is None or tag in post.tags)
                 and (author_id is None or post.author_id == author_id)
+                and not (reader and hidden_from(self, reader, post.author_id))
             )
 
         def work() -> list[PostSummary]:

@@ -18,8 +18,9 @@ from store.finding import (
     Rank,
     Search,
 )
+from store.memory_graph import hidden_from
 from store.memory_timelines import listed
-from store.rows import BlockRow, BookmarkRow, CommentRow, FindingRow, MuteRow, PostRow, PostStateRow
+from store.rows import BookmarkRow, CommentRow, FindingRow, PostRow, PostStateRow
 from store.timelines import PLACE_MAX, Listed
 from store.twin import Twin
 
@@ -106,7 +107,9 @@ class MemoryFinding:
     def _in_lists(self, reader: int, tag: str | None) -> Callable[[PostRow], bool]:
         def shown(post: PostRow) -> bool:
             return (
-                post.page_url is None and (tag is None or tag in post.tags) and not self._hidden(reader, post.author_id)
+                post.page_url is None
+                and (tag is None or tag in post.tags)
+                and not hidden_from(self._twin, reader, post.author_id)
             )
 
         return shown
@@ -177,7 +180,7 @@ class MemoryFinding:
         post = self._published(rank.post_id)
         comment = self._twin.table(CommentRow).get((rank.post_id, rank.comment_id)) if rank.comment_id else None
         shown: PostRow | CommentRow | None = comment if rank.comment_id else post
-        if post is None or shown is None or (reader and self._hidden(reader, shown.author_id)):
+        if post is None or shown is None or (reader and hidden_from(self._twin, reader, shown.author_id)):
             return None
         if (comment is None and post.page_url is not None) or (comment is not None and comment.state != "visible"):
             return None
@@ -205,12 +208,6 @@ class MemoryFinding:
     def _published(self, post: int) -> PostRow | None:
         row = self._twin.table(PostRow).get((post,))
         return row if row is not None and row.state == "published" else None
-
-    def _hidden(self, reader: int, author: int | None) -> bool:
-        """Whether a block stands between the two, or the reader mutes the author now."""
-        blocks, mute = self._twin.table(BlockRow), self._twin.table(MuteRow).get((reader, author))
-        muted = mute is not None and (mute.until_ms is None or mute.until_ms > self._twin.now_ms())
-        return muted or (reader, author) in blocks or (author, reader) in blocks
 
 
 def _words(row: PostRow | CommentRow) -> dict[str, int]:

@@ -143,3 +143,10 @@ class MemoryGraph:
     def _followers(self, id: int) -> int:
         state = self._twin.table(UserStateRow).get((id,))
         return 0 if state is None else state.followers
+
+
+def hidden_from(twin: Twin, reader: int, author: int | None) -> bool:
+    """Whether a block stands between the two, or the reader mutes the author now."""
+    blocks, mute = twin.table(BlockRow), twin.table(MuteRow).get((reader, author))
+    muted = mute is not None and (mute.until_ms is None or mute.until_ms > twin.now_ms())
+    return muted or (reader, author) in blocks or (author, reader) in blocks

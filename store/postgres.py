@@ -38,7 +38,7 @@ from store.notifications import Notifications
 from store.postgres_edges import PostgresEdges
 from store.postgres_feeds import PostgresFeeds
 from store.postgres_finding import PostgresFinding
-from store.postgres_graph import PostgresGraph
+from store.postgres_graph import PostgresGraph, hidden_from
 from store.postgres_notifications import PostgresNotifications
 from store.postgres_timelines import PostgresTimelines
 from store.rows import AlarmRow, Author, OutboxRow
@@ -556,6 +556,7 @@ UPDATE slot SET owner = NULL FROM held WHERE slot.slot = held.slot AND slot.owne
         before: int | None = None,
         tag: str | None = None,
         author_id: int | None = None,
+        reader: int = 0,
         states: Sequence[str] = ("published",),
         limit: int = 20,
     ) -> list[PostSummary]:
@@ -569,6 +570,8 @@ UPDATE slot SET owner = NULL FROM held WHERE slot.slot = held.slot AND slot.owne
             wanted.append(("post.tags @> ARRAY[${}]", tag))
         if author_id is not None:
             wanted.append(("post.author_id = ${}", author_id))
+        if reader:
+            wanted.append((f"NOT ({hidden_from('${0}::bigint', 'post.author_id')})", reader))
         conditions = "".join(f" AND {condition.format(n)}" for n, (condition, _) in enumerate(wanted, 2))
         return await self._summaries(
             f"post.page_url IS NULL{conditions} ORDER BY post.id DESC LIMIT $1", limit, *(value for _, value in wanted)

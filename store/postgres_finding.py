@@ -15,7 +15,7 @@ from store.finding import (
     Rank,
     Search,
 )
-from store.postgres_graph import Fetch
+from store.postgres_graph import Fetch, hidden_from
 from store.postgres_timelines import listed, listing
 from store.rows import Author
 from store.statements import AUTHOR_COLUMNS, AUTHOR_SHOWN
@@ -104,13 +104,7 @@ def _hit(rank: int, post: int, comment: int, *rest: Any) -> Hit:
     return Hit(Rank(rank, post, comment), title, slug, page_url, author, author_name, author_url, created_ms, excerpt)
 
 
-_HIDDEN = """\
-EXISTS (SELECT FROM block WHERE blocker = $1 AND blocked = post.author_id)
-        OR EXISTS (SELECT FROM block WHERE blocker = post.author_id AND blocked = $1)
-        OR EXISTS (
-            SELECT FROM mute WHERE muter = $1 AND muted = post.author_id
-                AND (until_at IS NULL OR until_at > clock_timestamp())
-        )"""
+_HIDDEN = hidden_from("$1", "post.author_id")
 
 _BOOKMARKED = """\
 SELECT EXISTS (SELECT FROM bookmark WHERE user_id = $1 AND post_id = $2),

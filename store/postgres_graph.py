@@ -103,6 +103,17 @@ SELECT id FROM (
 ) AS parted WHERE id = ANY ($2) ORDER BY id"""
 
 
+def hidden_from(reader: str, author: str) -> str:
+    """The condition that ``reader`` sees nothing of ``author``: a block stands between the two, or a mute lasts."""
+    return f"""\
+EXISTS (SELECT FROM block WHERE blocker = {reader} AND blocked = {author})
+        OR EXISTS (SELECT FROM block WHERE blocker = {author} AND blocked = {reader})
+        OR EXISTS (
+            SELECT FROM mute WHERE muter = {reader} AND muted = {author}
+                AND (until_at IS NULL OR until_at > clock_timestamp())
+        )"""
+
+
 def no_block(one: str, other: str) -> str:
     """The condition that an edge between two columns counts."""
     # Two subqueries: with one that has an OR, Postgres would look at the table once for each edge.

@@ -80,12 +80,14 @@ class Directory:
         return {id: view for id, author in found.items() if (view := author_view(author)) is not None}
 
     async def posts(
-        self, *, before: int | None, tag: str | None, author_id: int | None, drafts: bool, limit: int
+        self, *, before: int | None, tag: str | None, author_id: int | None, reader: int, drafts: bool, limit: int
     ) -> list[PostView]:
-        """Published posts, newest first, below id ``before``; with ``drafts`` also the unpublished ones."""
+        """See ``Backend.posts``."""
         states = ("published", "scheduled", "draft") if drafts else ("published",)
         with available():
-            summaries = await self._store.posts(before=before, tag=tag, author_id=author_id, states=states, limit=limit)
+            summaries = await self._store.posts(
+                before=before, tag=tag, author_id=author_id, reader=reader, states=states, limit=limit
+            )
         shown = partial(summary_view, self._encoder, epoch=self._epoch, watchers=self._watchers)
         return [shown(summary) for summary in summaries]
 

@@ -11,6 +11,7 @@ from actors.actor import SYSTEM
 from actors.encoding import Encoder
 from actors.keys import OUTSIDE, reader_of, slot_of, user_key
 from actors.policy import Policy
+from actors.post import GATHERING
 from actors.poststate import APPLAUSE
 from actors.runtime.activation import Delivery, Envelope, Reply
 from actors.runtime.alarms import Alarms
@@ -99,7 +100,7 @@ class Node:
         )
         self._router = Router(env, metrics, self._ownership, peers, local=self._submit_here)
         self._committer = Committer(store, self._ownership, env, metrics, encode=encode_message)
-        self._alarms = Alarms(store, self._ownership, env, ring=self._tell_actor)
+        self._alarms = Alarms(store, self._ownership, env, ring=self._tell_actor, gathering=GATHERING)
         self._outbox = Outbox(
             deliver=self._deliver, acknowledge=self._committer.enqueue_rows, delivered=metrics.messages.inc
         )

@@ -127,9 +127,12 @@ class Backend(Protocol):
         ...
 
     async def posts(
-        self, *, before: int | None, tag: str | None, author_id: int | None, drafts: bool, limit: int
+        self, *, before: int | None, tag: str | None, author_id: int | None, reader: int, drafts: bool, limit: int
     ) -> list[PostView]:
-        """Published posts, newest first, below id ``before``; with ``drafts`` also the unpublished ones."""
+        """Published posts, newest first, below id ``before``; with ``drafts`` also the unpublished ones.
+
+        None of those of whom ``reader`` (0: nobody) sees nothing.
+        """
         ...
 
     async def people(self, which: PeopleList, of: int, *, before: Place | None, limit: int) -> PeoplePage:

@@ -70,6 +70,8 @@ class Posts:
             before=None if query.before is None else int(query.before),
             tag=None if query.tag is None else query.tag.lower(),
             author_id=author_id,
+            # Who asks for one author by name is shown that author.
+            reader=call.by.id if author_id is None else 0,
             drafts=query.drafts,
             limit=query.limit + 1,
         )

@@ -20,9 +20,11 @@ from tests.store.samples import (
     account,
     alarm,
     batch,
+    block,
     comment,
     mark,
     message,
+    mute,
     operation,
     post,
     reaction,
@@ -757,6 +759,15 @@ async def test_posts_are_listed_newest_first_by_page_tag_author_and_state(store:
     assert await listed(author_id=2) == [2]
     assert await listed(author_id=1, states=("draft", "published")) == [6, 3, 1]
     assert await listed(states=()) == []
+    await writer.write(account(3), block(3, 2), mute(4, 1), mute(5, 1, until_ms=NOW_MS - 1))
+    assert await listed(reader=1) == [6, 2, 1]
+    assert await listed(reader=2) == [6, 2, 1]
+    assert await listed(reader=3, limit=2) == [6, 1]
+    assert await listed(reader=4) == [2]
+    assert await listed(reader=5) == [6, 2, 1]
+    await writer.write(block(2, 5))
+    assert await listed(reader=5, tag="a") == [6, 1]
+    assert await listed(reader=5) == [6, 1]
     newest, without_account, *_ = await store.posts()
     assert newest.author == Author(1, "handle1", "Name 1", None)
     assert (newest.state, newest.views, newest.viewers) == (state(6, version=6, reactions={"like": 6}), 9, 8)
