@@ -40,7 +40,11 @@ class Reader:
         self.url = url
         self.mistakes: list[str] = []
         """Errors that were thrown in the page, and what its policy forbade."""
+        self.unloaded: list[str] = []
+        """Requests that failed, or were refused."""
         page.on("pageerror", self._thrown)
+        page.on("requestfailed", lambda request: self.unloaded.append(f"{request.url}: {request.failure}"))
+        page.on("response", self._answered)
         page.on("console", self._said)
         self._live = asyncio.Event()
         page.on("websocket", lambda socket: socket.on("framereceived", self._received))
@@ -51,6 +55,10 @@ class Reader:
     def _said(self, message: ConsoleMessage) -> None:
         if _FORBIDDEN.search(message.text):
             self.mistakes.append(message.text)
+
+    def _answered(self, response: Response) -> None:
+        if response.status >= 400:
+            self.unloaded.append(f"{response.url}: {response.status}")
 
     def _received(self, frame: str | bytes) -> None:
         if '"subscribe"' in str(frame):
@@ -94,7 +102,11 @@ class Reader:
     async def see(self, what: Locator | str) -> Locator:
         """Wait until it can be seen."""
         locator = self.scope.get_by_text(what) if isinstance(what, str) else what
-        await locator.first.wait_for(state="visible")
+        try:
+            await locator.first.wait_for(state="visible")
+        except Error as error:
+            error.add_note(f"at {self.page.url}, of which these did not load: {self.unloaded}")
+            raise
         return locator.first
 
     async def see_no_more(self, what: Locator | str) -> None:
