@@ -33,8 +33,9 @@ def chromium_path() -> str:
     return path
 
 
-@pytest_asyncio.fixture(scope="session", loop_scope="session")
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def browser(chromium_path: str) -> AsyncIterator[Browser]:
+    """A new one for each file: one that has had a hundred contexts takes seconds for what took none."""
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=chromium_path, args=list(CHROMIUM_FLAGS))
         yield browser
