@@ -1,13 +1,14 @@
 """A real Chromium for the tests of the page; without it they skip, and say so."""
 
+import asyncio
 import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 
 import httpx
 import pytest
 import pytest_asyncio
-from playwright.async_api import Browser, async_playwright
+from playwright.async_api import Browser, BrowserContext, async_playwright
 
 from tests.browser.reader import Author, Reader, new_reader, sign_up
 from tests.processes import Served
@@ -23,6 +24,14 @@ CHROMIUM_FLAGS = (
     "--disable-sync",
 )
 OpenReader = Callable[..., Awaitable[Reader]]
+CLOSED_WITHIN_S = 10.0
+
+
+async def closed(what: Browser | BrowserContext) -> None:
+    """Close it; one that does not close in time is no matter of the test's, and ends with the browser's driver."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(CLOSED_WITHIN_S):
+            await what.close()
 
 
 @pytest.fixture(scope="session")
@@ -39,7 +48,7 @@ async def browser(chromium_path: str) -> AsyncIterator[Browser]:
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=chromium_path, args=list(CHROMIUM_FLAGS))
         yield browser
-        await browser.close()
+        await closed(browser)
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
@@ -63,7 +72,7 @@ async def reader(browser: Browser, server: Served) -> AsyncIterator[OpenReader]:
 
         async def open_reader(url: str = server.url, *, width: int = 1100, height: int = 800) -> Reader:
             one = await new_reader(browser, url, width=width, height=height)
-            stack.push_async_callback(one.context.close)
+            stack.push_async_callback(closed, one.context)
             readers.append(one)
             return one
 
