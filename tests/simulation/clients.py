@@ -201,7 +201,8 @@ class Client(ABC):
     async def load(self, stream: Stream) -> None:
         """Begin with ``stream``: give it a position. Raises ``NoAnswer`` or ``Denied``."""
 
-    async def conclude(self) -> None:  # noqa: B027  # Most have nothing to do.
+    @abstractmethod
+    async def conclude(self) -> None:
         """Look once more, when everything is at rest."""
 
     @abstractmethod

@@ -153,6 +153,9 @@ class Commenter(Client):
         else:
             await self._read()
 
+    async def conclude(self) -> None:
+        """What it has heard is held against the rows in any case."""
+
     # -- what it does
 
     def _mine(self) -> list[Wanted]:

@@ -3,21 +3,24 @@
 import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from itertools import permutations
 from random import Random
 from typing import TYPE_CHECKING, cast
 
 from actors.fanout import FANOUT_ALARM
 from actors.keys import post_key, user_key
+from actors.runtime import node
 from actors.runtime.env import Env, Ids
-from actors.runtime.node import Node
 from store.feeds import Feeds
 from store.rows import AlarmRow, FanoutRow
 from store.timelines import Timelines
 from tests.simulation.commenters import Commenter
+from tests.simulation.patching import replaced
 from tests.simulation.social import Member, Society
 from tests.simulation.social_oracles import SocialJournal
-from tests.simulation.watching import WatchedFeeds, WatchedTimelines, watch_pushes
+from tests.simulation.watching import WatchedFeeds, WatchedLiveFeeds, WatchedTimelines
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
@@ -46,8 +49,8 @@ class Story(ABC):
         """Have everything that was before, and the people."""
 
     @abstractmethod
-    def observe(self, node: Node) -> None:
-        """A worker begins."""
+    def watching(self) -> AbstractContextManager[None]:
+        """While it is told, the product's own parts are watched."""
 
     @abstractmethod
     def unfinished(self) -> Iterator[str]:
@@ -73,8 +76,8 @@ class Commenting(Story):
         for number in range(1, COMMENTERS + 1):
             world.start_client(Commenter, number, POSTS, world.policy)
 
-    def observe(self, node: Node) -> None:
-        """It is observed as all are."""
+    def watching(self) -> AbstractContextManager[None]:
+        return nullcontext()
 
     def unfinished(self) -> Iterator[str]:
         yield from ()
@@ -107,8 +110,8 @@ class Following(Story):
             env = Env(memory.clock, world.loop.time, Random(world.rng.getrandbits(64)))
             world.start_client(Member, number, society, Ids(env))
 
-    def observe(self, node: Node) -> None:
-        watch_pushes(node._feeds, self._journal)
+    def watching(self) -> AbstractContextManager[None]:
+        return replaced(node, Feeds=partial(WatchedLiveFeeds, social=self._journal))
 
     async def _held_up(self) -> None:
         if self._rng.random() < self.world.weather.late:

@@ -11,7 +11,7 @@ import msgspec
 
 from actors.runtime.feed import Feed, FeedSubscription
 from actors.runtime.feeds import Feeds as LiveFeeds
-from protocol.delivery import Published
+from protocol.delivery import Form, Published, Sink
 from store.feeds import Feeds, Followed, Missed
 from store.rows import AccountRow, PostRow
 from store.timelines import PLACE_MAX, Page, Tended, Timelines, Wishes
@@ -83,33 +83,32 @@ class WatchedFeeds:
         return getattr(self._feeds, name)
 
 
-def watch_pushes(feeds: LiveFeeds, social: SocialJournal) -> None:
-    """Have ``feeds`` push nothing to whom it was hidden from when the last sweep but one began, and ever since.
+class WatchedLiveFeeds(LiveFeeds):
+    """Pushes nothing to whom it was hidden from when the last sweep but one began, and ever since.
 
     Not the last: whoever has opened a feed may have been read before it.
     """
-    sweeps: deque[float] = deque([0.0, 0.0], maxlen=2)
-    opened: dict[Feed, float] = {}
-    sweep, enter, write = feeds._sweep, feeds._enter, feeds._write
 
-    async def sweep_watched() -> None:
-        began = social.now()
-        await sweep()
-        sweeps.append(began)
+    def __init__(self, *parts: Any, social: SocialJournal, **settings: Any) -> None:
+        super().__init__(*parts, **settings)
+        self._social = social
+        self._sweeps_began: deque[float] = deque([0.0, 0.0], maxlen=2)
+        self._opened: dict[Feed, float] = {}
 
-    def enter_watched(*opening: Any) -> FeedSubscription:
-        subscription = enter(*opening)
-        opened.setdefault(subscription.feed, social.now())
+    async def _sweep(self) -> None:
+        began = self._social.now()
+        await super()._sweep()
+        self._sweeps_began.append(began)
+
+    def _enter(self, reader: int, sink: Sink, position: int, horizon: int, followed: Followed) -> FeedSubscription:
+        subscription = super()._enter(reader, sink, position, horizon, followed)
+        self._opened.setdefault(subscription.feed, self._social.now())
         return subscription
 
-    def write_watched(subscription: FeedSubscription, item: Published, frames: Any) -> None:
+    def _write(self, subscription: FeedSubscription, item: Published, frames: dict[tuple[Form, str], bytes]) -> None:
         reader, author = subscription.feed.reader, msgspec.json.decode(item.data, type=PostPushed).post.by
-        if opened[subscription.feed] < sweeps[0] and author != reader:
-            hidden = social.hidden.throughout((reader, author), sweeps[0])
-            social.journal.require(not hidden, f"the feed of {reader} is sent {item}, hidden since {sweeps[0]}")
-        write(subscription, item, frames)
-
-    # Seen from outside, like all of a node.
-    feeds._sweep = sweep_watched  # type: ignore[method-assign]
-    feeds._enter = enter_watched  # type: ignore[method-assign,assignment]
-    feeds._write = write_watched  # type: ignore[method-assign]
+        since = self._sweeps_began[0]
+        if self._opened[subscription.feed] < since and author != reader:
+            hidden = self._social.hidden.throughout((reader, author), since)
+            self._social.journal.require(not hidden, f"the feed of {reader} is sent {item}, hidden since {since}")
+        super()._write(subscription, item, frames)

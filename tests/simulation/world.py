@@ -244,7 +244,7 @@ class World:
 
     def run(self) -> None:
         """Raises what the simulation itself does wrong; what the product does wrong is in the journal."""
-        with self._logged() as log:
+        with self._logged() as log, self.story.watching():
             try:
                 task = self.loop.spawn(self.loop.outside, self._play(), "play")
                 self.loop.run_until_complete(asyncio.wait([task, self._over], return_when=asyncio.FIRST_COMPLETED))
@@ -417,7 +417,6 @@ class World:
         # Seen from outside: the product has no hook for it, and of each world's registries only these are replaced.
         registry.decide = decide_observed  # type: ignore[method-assign]
         registry.durable = durable_observed  # type: ignore[method-assign]
-        self.story.observe(node)
 
     async def _keep_looking(self) -> None:
         while True:
