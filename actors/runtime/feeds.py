@@ -86,6 +86,8 @@ class Feeds:
         self._outdated: set[int] = set()
         """Readers whose feeds are to be read anew."""
         self._delivered: dict[int, Delivered] = {}
+        self._entered: list[FeedSubscription] = []
+        """Who came since the last sweep began."""
         self._wake = asyncio.Event()
         self._tasks = Tasks()
         peers.handle(PostHint, lambda _, hint: self._post_hinted(hint.saved))
@@ -177,16 +179,23 @@ class Feeds:
         feed = self._feeds.get(reader)
         if feed is None:
             if not self._feeds:
-                self._position = max(self._position, horizon)
-                self._swept_at = self._env.monotonic()
-                self._wake.set()
+                self._begin(horizon)
             feed = self._feeds[reader] = Feed(feed_key(reader), reader)
             self._metrics.feeds.inc()
         if followed.ties >= feed.ties:
             self._follow(feed, followed)
         subscription = FeedSubscription(self, feed, sink, position)
         feed.subscriptions[subscription] = None
+        self._entered.append(subscription)
         return subscription
+
+    def _begin(self, horizon: int) -> None:
+        """Nobody listened, so no hint was kept: what was delivered may be old, and all before the horizon is read."""
+        self._position = max(self._position, horizon)
+        self._swept_at = self._env.monotonic()
+        self._hints, self._delivered = {}, {}
+        self._outdated.clear()
+        self._wake.set()
 
     def leave(self, subscription: FeedSubscription) -> None:
         if not subscription.open:
@@ -265,9 +274,6 @@ class Feeds:
     async def _due(self) -> None:
         """Return when there is a hint, or it is time for a sweep."""
         if not self._feeds:
-            self._delivered.clear()
-            self._hints.clear()
-            self._outdated.clear()
             await self._wake.wait()
         with suppress(TimeoutError):
             async with asyncio.timeout(max(0.0, self._sweep_at - self._env.monotonic())):
@@ -276,6 +282,7 @@ class Feeds:
 
     async def _sweep(self) -> None:
         began = self._env.monotonic()
+        self._entered.clear()
         swept = await self._store.feeds.swept(list(self._feeds), since=self._position, limit=SWEPT_MAX)
         self._outdated.update(
             reader for reader, feed in self._feeds.items() if feed.outdated(swept.ties.get(reader, 0), swept.now_ms)
@@ -287,6 +294,10 @@ class Feeds:
             if delivered is not None and delivered.changed_offset <= saved.changed_offset:
                 delivered.data = b""
         self._position = max(self._position, swept.through)
+        for subscription in self._entered:
+            # What this sweep found was, if at all, not delivered for it.
+            if subscription.live and subscription.position < self._position:
+                self.catch_up(subscription)
         self._sweeps += 1
         for post_id, delivered in list(self._delivered.items()):
             if delivered.sweep + KEPT_SWEEPS < self._sweeps:
@@ -304,15 +315,18 @@ class Feeds:
     async def _deliver(self, posts: Iterable[Saved]) -> int:
         """Write posts, in their present state, to whoever wants to see them. Returns how many there were."""
         lacking = list(posts)
+        delivered = self._delivered
         for at in range(0, len(lacking), READ_AT_ONCE):
             chunk = lacking[at : at + READ_AT_ONCE]
             shown = await self._read([saved.post_id for saved in chunk])
             for saved in chunk:
+                if delivered is not self._delivered:
+                    # All have left since; to those who came after them, what was read may be old.
+                    return 0
                 data = shown.get(saved.post_id)
                 if data is not None:
                     # Before it is written: who comes meanwhile finds it here.
-                    delivered = Delivered(saved.author_id, saved.changed_offset, data, self._sweeps)
-                    self._delivered[saved.post_id] = delivered
+                    delivered[saved.post_id] = Delivered(saved.author_id, saved.changed_offset, data, self._sweeps)
                     await self._broadcast(saved.author_id, Published(self._position, data))
         return len(lacking)
 

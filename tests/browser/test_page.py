@@ -361,7 +361,7 @@ async def test_holding_applauds_up_to_fifty(reader: OpenReader, author: Author) 
 
 async def test_a_member_signs_up_writes_a_post_and_is_read(reader: OpenReader) -> None:
     writer, other = await reader(), await reader()
-    await writer.sign_up("mary", "Mary S.")
+    await writer.sign_up("mary-s", "Mary S.")
     await writer.open("/write")
     await writer.page.get_by_label("Title", exact=True).fill("On a stormy night")
     await writer.page.get_by_label("Text, in Markdown").fill("It was *dark*.")

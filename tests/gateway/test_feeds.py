@@ -106,6 +106,25 @@ async def test_who_comes_back_gets_what_was_missed_and_then_what_is_live(people:
         assert [(await next_post(events))[1]["title"] for _ in range(2)][-1] == "Live"
 
 
+async def test_what_went_while_nobody_listened_is_not_followed_by_what_it_was(people: People) -> None:
+    ada, bob = await people.some("ada", "bob")
+    await bob.does("PUT", "follow", ada)
+    cursor = await cursor_of(bob)
+    async with socket_of(bob) as socket:
+        await subscribe(socket, f"feed:{bob.id}", cursor)
+        post = await publish(ada, "Regretted")
+        await push(socket, "post")
+    await asyncio.sleep(0.1)
+    await ada.call("DELETE", f"/v1/posts/{post}")
+    async with socket_of(bob) as socket:
+        reply = (await subscribe(socket, f"feed:{bob.id}", cursor))["subscribe"]
+        states = [publication["data"]["post"]["state"] for publication in reply["publications"]]
+        last = await publish(ada, "Last")
+        while (shown := (await push(socket, "post"))["pub"]["data"]["post"])["id"] != last:
+            states.append(shown["state"])
+        assert set(states) == {"deleted"}
+
+
 async def test_a_cursor_of_another_stream_resets_the_feed(people: People) -> None:
     ada, bob = await people.some("ada", "bob")
     await bob.does("PUT", "follow", ada)

@@ -44,13 +44,14 @@ export class Api {
     return this.#call("GET", path, { ask: requestPage });
   }
 
-  /** A POST is repeated after a failure only under an operation id. */
-  post(path, body, { op = null } = {}) {
-    return this.#call("POST", path, { body, op, once: op === null });
+  /** A POST is repeated after a failure only under an operation id. If it is to `outlive` the page, it is short. */
+  post(path, body, { op = null, outlive = false } = {}) {
+    return this.#call("POST", path, { body, op, outlive, once: op === null });
   }
 
   put(path, body = undefined) {
-    return this.#call("PUT", path, { body });
+    // Applause is sent as the page goes away.
+    return this.#call("PUT", path, { body, outlive: true });
   }
 
   patch(path, body, { op = newOperation() } = {}) {
@@ -61,13 +62,13 @@ export class Api {
     return this.#call("DELETE", path, {});
   }
 
-  async #call(method, path, { body, op = null, once = false, ask = request }) {
+  async #call(method, path, { body, op = null, outlive = false, once = false, ask = request }) {
     const giveUp = Date.now() + PATIENCE_MS;
     let renewed = false;
     for (let attempt = 0; ; attempt += 1) {
       const token = await this.#session.token();
       try {
-        return await ask(method, path, { body, op, token });
+        return await ask(method, path, { body, op, outlive, token });
       } catch (error) {
         if (error.status === 401 && token && !renewed && (await this.#session.renew(token))) {
           renewed = true;
@@ -98,7 +99,7 @@ async function requestPage(method, path, options) {
   return { answer, next: NEXT.exec(response.headers.get("Link"))?.[1] ?? null };
 }
 
-async function exchange(method, path, { body, op = null, token = null } = {}) {
+async function exchange(method, path, { body, op = null, outlive = false, token = null } = {}) {
   const headers = { Accept: "application/json" };
   if (body !== undefined) headers["Content-Type"] = "application/json";
   if (op) headers["Idempotency-Key"] = op;
@@ -111,8 +112,7 @@ async function exchange(method, path, { body, op = null, token = null } = {}) {
       headers,
       cache: "no-cache",
       body: body === undefined ? undefined : JSON.stringify(body),
-      // Applause is sent as the page goes away, and must outlive it.
-      keepalive: method === "PUT",
+      keepalive: outlive,
       signal: AbortSignal.timeout(REQUEST_TIMEOUT_MS),
     });
     text = await response.text();

@@ -25,6 +25,7 @@ export class Bell {
     this.#panel.addEventListener("click", ({ target }) => target.closest("a") && this.#panel.hidePopover());
     context.notices.addEventListener("change", () => this.#show());
     context.notices.addEventListener("news", () => this.#tell());
+    context.notices.addEventListener("arrival", () => this.#readIfSeen());
     // Who comes back to a tab in which it is open sees what has come.
     document.addEventListener("visibilitychange", () => this.#readIfSeen());
     this.#show();

@@ -12,6 +12,10 @@ export class Feed {
   #context;
   #posts;
   #waiting = new Map();
+  /** Version at which a post went: what comes of it later may be older. */
+  #gone = new Map();
+  /** For each page that is being read: what has come meanwhile, which may be newer. */
+  #meanwhile = new Set();
   #pill = h("button", { type: "button", class: "pill", hidden: true, onclick: () => this.#reveal() });
 
   constructor(context, { onChange }) {
@@ -44,12 +48,22 @@ export class Feed {
   async #load() {
     this.#waiting.clear();
     this.#showWaiting();
-    return this.#posts.open("/v1/timeline");
+    const come = [];
+    this.#meanwhile.add(come);
+    try {
+      return await this.#posts.open("/v1/timeline");
+    } finally {
+      this.#meanwhile.delete(come);
+      for (const post of come) this.#take(post);
+    }
   }
 
-  /** The present state of a post; it may have come before. */
+  /** A state of a post; it, or a newer one, may have come before. */
   #take(post) {
+    for (const come of this.#meanwhile) come.push(post);
+    if (post.version < this.#gone.get(post.id)) return;
     if (post.state !== "published") {
+      this.#gone.set(post.id, post.version);
       this.#waiting.delete(post.id);
       this.#posts.remove(post.id);
     } else if (this.#posts.has(post.id)) {

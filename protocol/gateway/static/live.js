@@ -61,7 +61,7 @@ export class Live extends EventTarget {
    * missed cannot be given.
    */
   subscribe(channel, { cursor, onPublication, onReload }) {
-    const subscription = { channel, epoch: "", offset: 0, onPublication, onReload };
+    const subscription = { channel, epoch: "", offset: 0, onPublication, onReload, early: null };
     moveTo(subscription, cursor);
     this.#subscriptions.set(channel, subscription);
     if (this.#listening) this.#hear(subscription);
@@ -187,6 +187,8 @@ export class Live extends EventTarget {
 
   async #join(subscription) {
     const { channel, epoch, offset } = subscription;
+    // What is pushed behind the reply may be in the same frame, and is newer than what the reply brings.
+    subscription.early = [];
     const { subscribe } = await this.#request({ subscribe: { channel, recover: true, epoch, offset } }).catch((error) => {
       // What is refused for good, as the stream of a post that is gone, must not keep the others from being heard.
       if (error.code === undefined || error.temporary) throw error;
@@ -200,6 +202,8 @@ export class Live extends EventTarget {
     for (const publication of subscribe.publications ?? []) deliver(subscription, publication);
     // The counters of now, and of the comments that were reacted to meanwhile.
     if (subscribe.data) deliver(subscription, { data: subscribe.data });
+    for (const publication of subscription.early) deliver(subscription, publication);
+    subscription.early = null;
   }
 
   #receive(frame) {
@@ -224,7 +228,8 @@ export class Live extends EventTarget {
 
   #pushed({ channel, pub, disconnect, unsubscribe }) {
     const subscription = this.#subscriptions.get(channel);
-    if (pub && subscription) deliver(subscription, pub);
+    if (pub && subscription?.early) subscription.early.push(pub);
+    else if (pub && subscription) deliver(subscription, pub);
     else if (unsubscribe && subscription) this.#socket.close();
     else if (disconnect) this.#lost(disconnect.code);
   }

@@ -4,7 +4,10 @@ import { newOperation } from "./api.js";
 
 const LATEST = 20;
 
-/** Fires "change" when anything of it has changed, "load" when it was read, and "news" when there is more unread than before. */
+/**
+ * Fires "change" when anything of it has changed, "load" when it was read, "arrival" when something unread has come, and
+ * "news" when there is more unread than before, which may be a moment later.
+ */
 export class Notices extends EventTarget {
   unread = 0;
   accounts = {};
@@ -36,13 +39,13 @@ export class Notices extends EventTarget {
   /** The reader looks: all that is known is read. What could not be had before is asked for again. */
   async markRead() {
     if (this.#account && !this.known) await this.#begin();
-    if (this.unread === 0 || !this.known) return;
+    if (!this.known || (this.unread === 0 && this.latest.every((group) => group.read))) return;
     const before = this.unread;
     this.unread = 0;
     this.#changed();
     try {
       // To do it twice changes nothing: under an operation it is tried again.
-      this.#takeUnread(await this.#context.api.post("/v1/notifications/read", { cursor: this.#cursor }, { op: newOperation() }));
+      this.#takeUnread(await this.#context.api.post("/v1/notifications/read", { cursor: this.#cursor }, { op: newOperation(), outlive: true }));
     } catch {
       // They are unread still, and counted so again; whoever looks the next time reads them.
       this.unread = Math.max(before, this.unread);
@@ -115,9 +118,14 @@ export class Notices extends EventTarget {
 
   #hear(publication, cursor) {
     this.#cursor = cursor ?? this.#cursor;
-    if (publication.type === "notification") this.take({ ...publication, groups: [publication.group] });
+    if (publication.type === "notification") this.#arrive(publication);
     else if (publication.type === "unread") this.#takeUnread(publication);
     this.#changed();
+  }
+
+  #arrive({ group, ...about }) {
+    this.take({ ...about, groups: [group] });
+    if (group.count > 0 && !group.read) this.dispatchEvent(new Event("arrival"));
   }
 
   #takeGroup(group) {

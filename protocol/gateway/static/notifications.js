@@ -26,7 +26,7 @@ export async function showNotifications(context, main) {
   main.replaceChildren(h("h1", null, "Notifications"), await preferences(context), list.element, paging.element);
   document.title = `Notifications · ${site.title}`;
   const read = () => document.hidden || notices.markRead();
-  for (const event of ["load", "news"]) notices.addEventListener(event, read);
+  for (const event of ["load", "arrival", "news"]) notices.addEventListener(event, read);
   document.addEventListener("visibilitychange", read);
   await read();
 }
