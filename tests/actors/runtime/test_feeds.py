@@ -2,6 +2,7 @@
 
 import asyncio
 from collections import Counter
+from collections.abc import Sequence
 from contextlib import suppress
 from random import Random
 from typing import Any, Literal
@@ -18,6 +19,7 @@ from protocol.commands import CreatePost, DeletePost, EditPost, Person, PublishP
 from protocol.cursor import Cursor, parse_cursor
 from protocol.errors import Refused, Unavailable
 from protocol.graph import Block, Follow, GraphCommand, Mute, RemoveFollower, Unblock, Unfollow, Unmute
+from store.feeds import Followed
 from store.memory import Held, MemoryStore, RequestLost
 from store.rows import FollowRow, PostRow, UserStateRow
 from tests.actors.runtime.cluster_rig import Cluster, Member, ask, cluster
@@ -463,6 +465,34 @@ async def test_what_is_committed_while_a_feed_opens_or_a_sweep_reads_comes(rig: 
         await swept()
         assert {first, second} <= set(reader.came()), method
         assert {first, second} <= set(opened.came()), method
+
+
+async def test_who_comes_between_a_sweep_s_read_and_its_end_lacks_nothing(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await rig.ask(follow(ANN), CID)
+    reader = await listening(rig)
+    followed, answered, shown = rig.store.feeds.followed, asyncio.Event(), asyncio.Event()
+
+    async def followed_late(readers: Sequence[int]) -> tuple[int, dict[int, Followed]]:
+        found = await followed(readers)
+        await answered.wait()
+        return found
+
+    monkeypatch.setattr(rig.store.feeds, "followed", followed_late)
+    opening = asyncio.create_task(listening(rig, CID))
+    await rig.settle()
+    unheard = await publish(rig)
+    rig.fault(RequestLost("summaries"))
+    own = await publish(rig, BOB)
+    await rig.settle()
+    rig.fault(Held("summaries", shown))
+    await asyncio.sleep(SWEEP_S + feeds.RETRY_S)
+    answered.set()
+    opened = await opening
+    shown.set()
+    await swept()
+    assert (reader.came(), opened.came()) == ([own], [unheard])
 
 
 # -- several workers
