@@ -38,6 +38,10 @@ class PostgresGraph:
         found = await self._fetch(_UNWANTED, me, ids)
         return [id for (id,) in found]
 
+    async def hidden(self, reader: int, ids: Sequence[int]) -> list[int]:
+        found = await self._fetch(_HIDDEN, reader, ids)
+        return [id for (id,) in found]
+
     async def followers(self, id: int, *, before: Mark = NEWEST, limit: int) -> list[Neighbour]:
         return await self._neighbours(_FOLLOWERS, id, before, limit)
 
@@ -112,6 +116,11 @@ EXISTS (SELECT FROM block WHERE blocker = {reader} AND blocked = {author})
             SELECT FROM mute WHERE muter = {reader} AND muted = {author}
                 AND (until_at IS NULL OR until_at > clock_timestamp())
         )"""
+
+
+_HIDDEN = f"""\
+SELECT DISTINCT person.id FROM unnest($2::bigint[]) AS person (id)
+WHERE {hidden_from("$1", "person.id")} ORDER BY person.id"""
 
 
 def no_block(one: str, other: str) -> str:

@@ -94,6 +94,18 @@ async def test_of_many_those_are_found_from_whom_a_block_or_a_mute_parts(store: 
     assert await store.graph.unwanted(8, range(1, 10)) == []
 
 
+async def test_of_whom_a_reader_sees_nothing_is_known_by_the_clock_of_the_store(store: Store) -> None:
+    writer = await Writer.of(store)
+    over, lasting = mute(1, 6, until_ms=1), mute(1, 7, until_ms=FAR_MS)
+    blocks, mutes = [block(1, 2), block(3, 1), block(1, 4)], [mute(1, 4), mute(1, 5), over, lasting, mute(8, 1)]
+    await writer.write(*people(9), *blocks, *mutes)
+
+    assert await store.graph.hidden(1, range(1, 300)) == [2, 3, 4, 5, 7]
+    assert await store.graph.hidden(1, [9, 5, 6, 5, 3]) == [3, 5]
+    assert await store.graph.hidden(1, []) == []
+    assert await store.graph.hidden(9, range(1, 10)) == []
+
+
 # -- lists
 
 Listed = Callable[..., Awaitable[list[Neighbour]]]
