@@ -206,7 +206,7 @@ class ReadPost(PostCommand, frozen=True, kw_only=True):
 
 
 class ReadComment(PostCommand, frozen=True, kw_only=True):
-    """Answers the JSON of a ``CommentView``."""
+    """Answers the JSON of a ``CommentView``: whole, whoever wrote it, also where a page leaves its words out."""
 
     method = "comment.get"
     writes = False
@@ -219,7 +219,8 @@ class ReadComments(PostCommand, frozen=True, kw_only=True):
 
     ``view`` "level" gives the children of ``parent`` (or the top level), each with the count of what it hides;
     "threads" gives whole threads, parents before their replies. ``order`` sorts siblings at the top of what is read;
-    replies within a thread stand oldest first.
+    replies within a thread stand oldest first. A comment of somebody of whom the reader sees nothing keeps its place,
+    without the words: see ``CommentNode.apart``.
     """
 
     method = "comment.list"

@@ -195,7 +195,8 @@ _POSTS = (
 _COMMENTS = (
     Endpoint(
         method="GET", path="/v1/posts/{id}/comments", name="list_comments", subject="Comments",
-        summary="A page of comments, whole threads or one level, and the cursor to go on live from.",
+        summary="A page of comments, whole threads or one level, and the cursor to go on live from; without the words"
+        " of those from whom a block or a mute parts the reader.",
         query=requests.ListComments, answer=views.CommentPage, headers=("Link", "ETag"),
         errors=(*_NO_COMMENT, "permission_denied"),
     ),
@@ -208,7 +209,7 @@ _COMMENTS = (
     ),
     Endpoint(
         method="GET", path="/v1/posts/{id}/comments/{comment}", name="read_comment", subject="Comments",
-        summary="One comment.",
+        summary="One comment, whole, whoever wrote it: also where a page leaves its words out.",
         answer=views.CommentView, headers=("ETag",), errors=_NO_COMMENT,
     ),
     Endpoint(

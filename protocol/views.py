@@ -62,7 +62,7 @@ class CommentNode(View, frozen=True):
     """A comment on a page: where it stands and what hangs on it."""
 
     comment: Raw
-    """A ``CommentView``."""
+    """A ``CommentView``; where ``apart``, without the words."""
     depth: int
     replies: int
     """Direct replies."""
@@ -71,6 +71,10 @@ class CommentNode(View, frozen=True):
     reactions: dict[str, int]
     mine: list[str] | UnsetType = UNSET
     """Kinds of reaction the reader has given; absent for anonymous readers."""
+    apart: bool | UnsetType = UNSET
+    """Whether a block, by either, stands between the author and the reader, or a mute by the reader that lasts. Then
+    ``body`` and ``html`` are empty here; the comment read by itself has them all the same. Absent where no words are
+    left out: for anonymous readers, moderators and admins, of what is held, and while the database is away."""
 
 
 class CommentPage(View, frozen=True):

@@ -1,6 +1,6 @@
 """Lists of people: what is asked of the graph without an actor."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from msgspec import UNSET
 
@@ -30,6 +30,11 @@ class People:
         page = found[:limit]
         shown = [_listed(neighbour, ends=which == "mutes") for neighbour in page]
         return PeoplePage(shown, Place(*page[-1].mark) if len(found) > limit else None)
+
+    async def hidden(self, reader: int, ids: Sequence[int]) -> Collection[int]:
+        """See ``Backend.hidden``."""
+        with available():
+            return await self._graph.hidden(reader, ids)
 
     async def suggestions(self, me: int, limit: int) -> Sequence[SuggestedPerson]:
         """See ``Backend.suggestions``."""

@@ -139,6 +139,13 @@ class Backend(Protocol):
         """A page of the followers of account ``of``, or of whom it follows, blocks or mutes."""
         ...
 
+    async def hidden(self, reader: int, ids: Sequence[int]) -> Collection[int]:
+        """Those of ``ids`` of whom ``reader`` sees nothing now: a block stands between the two, or a mute lasts.
+
+        Raises ``Unavailable``.
+        """
+        ...
+
     async def suggestions(self, me: int, limit: int) -> Sequence[SuggestedPerson]:
         """Whom ``me`` might follow, the likeliest first."""
         ...

@@ -16,7 +16,8 @@ from protocol.commands import (
     ReadComments,
 )
 from protocol.gateway.http import Call, Handler, next_link, no_content, tagged
-from protocol.views import Ack, CommentPage
+from protocol.gateway.reading import read_comments
+from protocol.views import Ack
 
 
 class Comments:
@@ -41,7 +42,7 @@ class Comments:
             limit=query.limit,
             after=query.after,
         )
-        page: CommentPage = await call.ask_post(command)
+        page = await read_comments(call.backend, command, call.by)
         return _shown(call, page, headers=None if page.next is None else next_link(call.request, after=page.next))
 
     async def create(self, call: Call) -> web.Response:

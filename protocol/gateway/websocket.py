@@ -17,11 +17,12 @@ from aiohttp.abc import AbstractStreamWriter
 from protocol import session as conversation
 from protocol.centrifuge import PING, encode_push
 from protocol.channels import channel_of, key_of
-from protocol.commands import ANONYMOUS, Person
+from protocol.commands import ANONYMOUS, Person, ReadComments
 from protocol.delivery import Form, Published, Subscription
 from protocol.errors import BAD_REQUEST, CONNECTION_LIMIT, SHUTDOWN, SLOW, DomainError, Refused
 from protocol.gateway.addresses import visitor_of
 from protocol.gateway.frames import Pipe, close_frame, text_frame, text_frames
+from protocol.gateway.reading import read_comments
 from protocol.gateway.settings import GatewaySettings
 from protocol.gateway.sockets import CLOSE_GRACE_S, Sockets
 from protocol.session import Action, Ask, Authenticate, Session, Subscribe
@@ -295,6 +296,10 @@ class WebSocketConnection:
             except Refused as refusal:
                 self._send(conversation.error_reply(action.id, refusal))
                 return
+        if isinstance(action.command, ReadComments):
+            # A reader's page is not the actor's alone to answer.
+            _ = self._start(action.id, self._list_comments(action, action.command))
+            return
         self._in_flight += 1
         self._sockets.backend.submit(action.key, action.command, self.by, action.op, partial(self._answered, action.id))
 
@@ -360,6 +365,10 @@ class WebSocketConnection:
             self.write(self.form.encode(key, attached.epoch, attached.first[first:]))
         self._subscriptions[action.channel] = attached.subscription
         attached.subscription.start()
+
+    async def _list_comments(self, action: Ask, command: ReadComments) -> None:
+        page = await read_comments(self._sockets.backend, command, self.by)
+        self._send(conversation.answer(action.id, page))
 
     async def _list_presence(self, action: conversation.ListPresence) -> None:
         # One after the other: in order, and no client has all workers asked a hundred times at once.

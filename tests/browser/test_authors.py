@@ -130,6 +130,55 @@ async def test_what_somebody_says_whom_one_mutes_is_covered_until_one_wants_to_s
     assert await one.page.get_by_text("I said listen").count() == 0
 
 
+async def test_words_that_a_page_has_left_out_are_read_when_one_wants_to_see_them(
+    reader: OpenReader, client: httpx.AsyncClient
+) -> None:
+    host, shy = await sign_up(client, "matinee", "Matinee"), await sign_up(client, "shy", "Shy")
+    post, slug = await host.post("A matinee")
+    whispered, aloud = await shy.comment(post, "In a *whisper*"), await host.comment(post, "Said *aloud*")
+    one = await reader()
+    await one.sign_up("usher", "An Usher")
+    usher = await one.by_http(client)
+    await usher.call("PUT", "/v1/users/matinee/mute")
+    await shy.call("PUT", "/v1/users/usher/block")
+
+    async with one.page.expect_response(lambda response: "/comments?order" in response.url) as listing:
+        await one.read(slug)
+    page = await (await listing.value).json()
+    assert [(node["comment"]["body"], node["apart"]) for node in page["comments"]] == [("", True)] * 2
+    for covered, id, words in (
+        ("By somebody you mute or block.", aloud, "aloud"),
+        ("or who blocks you.", whispered, "whisper"),
+    ):
+        comment = await one.see(one.page.locator(".comment", has_text=covered))
+        await one.answered("GET", f"/comments/{id}", comment.get_by_role("button", name="Show it").click)
+        await one.see(one.page.locator(".prose em", has_text=words))
+    # A page that comes again has them no more than the one before.
+    await one.order("Oldest")
+    await one.see("or who blocks you.")
+    assert await one.page.locator(".prose em").count() == 0
+
+
+async def test_words_left_out_are_there_for_everyone_once_the_reader_has_signed_out(
+    reader: OpenReader, client: httpx.AsyncClient
+) -> None:
+    host, wary = await sign_up(client, "foyer", "Foyer"), await sign_up(client, "wary-one", "Wary One")
+    post, slug = await host.post("In the foyer")
+    await wary.comment(post, "Not *meant* for you")
+    one = await reader()
+    await one.sign_up("cloakroom", "Cloakroom")
+    await wary.call("PUT", "/v1/users/cloakroom/block")
+    await one.read(slug)
+    await one.see("or who blocks you.")
+    other = await one.tab()
+    await other.open("/account")
+    await other.page.get_by_role("button", name="Sign out").click()
+    # A browser may wait for ever if its tab is closed on the way elsewhere.
+    await other.page.wait_for_url(f"{one.url}/")
+    await one.see(one.page.locator(".prose em", has_text="meant"))
+    assert not await one.page.get_by_role("button", name="Show it").is_visible()
+
+
 async def test_who_is_mentioned_is_linked_but_not_in_code_or_in_an_address(
     reader: OpenReader, client: httpx.AsyncClient
 ) -> None:

@@ -15,7 +15,7 @@ const INDENTED_NARROW = 4;
  *
  * `children` are the ids of the replies on the page, oldest first. `host` is what the comment may ask of the whole
  * conversation: `session`, `site`, `around`, `postAuthor`, `open`, `hides(author)`, and the
- * actions `reply edit remove react approve more fold`.
+ * actions `read reply edit remove react approve more fold`. Of who is `apart` a page has no words.
  */
 export class CommentItem {
   children = [];
@@ -30,9 +30,10 @@ export class CommentItem {
   #fold = h("button", { type: "button", class: "tool fold", hidden: true, "aria-expanded": "true" }, "Hide replies");
   #reactions = null;
 
-  constructor(host, { comment, depth, hidden = 0, reactions = {}, mine = [] }, parent) {
+  constructor(host, { comment, depth, hidden = 0, reactions = {}, mine = [], apart = false }, parent) {
     this.#host = host;
     this.comment = comment;
+    this.apart = apart;
     this.depth = depth;
     this.hidden = hidden;
     this.reactions = reactions;
@@ -63,6 +64,13 @@ export class CommentItem {
     if (comment.offset < this.comment.offset) return;
     this.comment = comment;
     this.show();
+  }
+
+  /** Take a state and whether its author is apart: of such a page has no words, so those that are here stay. */
+  takeAs(comment, apart = false) {
+    this.apart = apart;
+    const { offset, body } = this.comment;
+    this.take(offset > comment.offset || (apart && offset === comment.offset && body) ? this.comment : comment);
   }
 
   takeReactions(reactions, mine = this.mine) {
@@ -102,19 +110,29 @@ export class CommentItem {
     this.article.setAttribute("aria-label", this.#label());
     this.#head.replaceChildren(...(deleted ? [] : this.#byline()));
     if (deleted) this.#body.replaceChildren(h("p", { class: "gone" }, "This comment was deleted."));
-    else if (this.#host.hides(this.comment.author) && !this.#shownAnyway) this.#body.replaceChildren(this.#apart());
+    else if (this.#covered) this.#body.replaceChildren(this.#cover());
     else linkMentions(serverHtml(this.#body, html));
     this.#showTools();
     this.#showMore();
   }
 
-  /** In place of the words of somebody whom the reader does not want to read. */
-  #apart() {
+  get #wordless() {
+    return this.apart && this.comment.body === "";
+  }
+
+  get #covered() {
+    return (this.apart || this.#host.hides(this.comment.author)) && (!this.#shownAnyway || this.#wordless);
+  }
+
+  /** In place of the words of somebody whom the reader does not want to read, or who does not want to be read. */
+  #cover() {
     const showAnyway = () => {
       this.#shownAnyway = true;
-      this.show();
+      if (this.#wordless) this.#host.read(this);
+      else this.show();
     };
-    return h("p", { class: "gone" }, "By somebody you mute or block. ", h("button", { type: "button", class: "link", onclick: showAnyway }, "Show it"));
+    const who = this.#host.hides(this.comment.author) ? "By somebody you mute or block. " : "By somebody you mute or block, or who blocks you. ";
+    return h("p", { class: "gone" }, who, h("button", { type: "button", class: "link", onclick: showAnyway }, "Show it"));
   }
 
   #label() {

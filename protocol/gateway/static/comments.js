@@ -141,6 +141,7 @@ export class Comments {
       postAuthor: this.#post.author?.id,
       open: this.#post.comments_open,
       hides: (author) => this.#hidden.has(author),
+      read: (item) => this.#read(item),
       reply: (item) => this.#reply(item),
       edit: (item) => this.#edit(item),
       remove: (item) => this.#remove(item),
@@ -163,6 +164,15 @@ export class Comments {
       send: (body, op) => this.#send({ body }, op),
       onTyping: (on) => this.#signalTyping(on),
     });
+  }
+
+  /** A comment by itself has the words that a page has left out. */
+  async #read(item, apart = item.apart) {
+    try {
+      item.takeAs(await this.#context.api.get(`${this.#path}/${item.id}`), apart);
+    } catch (error) {
+      item.form.replaceChildren(h("p", { class: "problem", role: "alert" }, error.message));
+    }
   }
 
   #reply(item) {
@@ -338,8 +348,11 @@ export class Comments {
   }
 
   #settle(item, node, origin) {
-    item.take(node.comment);
-    if (origin !== "page") return item;
+    if (origin !== "page") {
+      item.take(node.comment);
+      return item;
+    }
+    item.takeAs(node.comment, node.apart);
     item.setHidden(node.hidden);
     item.takeReactions(node.reactions, node.mine);
     if (!item.parent && item.element.parentElement === this.#tail) this.#list.append(...this.#elementsOf(item));
@@ -448,8 +461,14 @@ export class Comments {
   /** Somebody has signed in or out: the same comments, with what they may do, and without whom they do not want to read. */
   async #readAsOther() {
     this.#showAll();
-    await this.#hidden.load();
+    await Promise.all([this.#hidden.load(), this.#readApart()]);
     this.#showAll();
+  }
+
+  /** Who was apart from one reader need not be from the next. */
+  async #readApart() {
+    const apart = [...this.#items.values()].filter((item) => item.apart);
+    await Promise.all(apart.map((item) => this.#read(item, false)));
   }
 
   #showAll() {
