@@ -16,6 +16,7 @@ from actors.actor import (
     Need,
     PostSaved,
     Publication,
+    ReactionSaved,
     ReadCounters,
     ReadHead,
     RingAlarm,
@@ -61,6 +62,8 @@ class PostActor(PostState):
 
     def needs(self, command: Command) -> Need | None:
         match command:
+            case React() | CreateComment() | Applaud():
+                return None
             case RingAlarm(name=telling.NEWS_ALARM):
                 return telling.needed(self)
             case _:
@@ -88,9 +91,11 @@ class PostActor(PostState):
     def decide(self, command: Command, by: Person, now: float) -> Decision:
         now_ms = int(now * 1000)
         decision = self._decide(command, by, now_ms)
-        if decision.events and not self.news.any and telling.heard(self, decision.events):
+        if not decision.events:
+            return decision
+        if not self.news.any and telling.heard(self, decision.events):
             decision = _also_rings(decision, telling.NEWS_ALARM, now_ms + telling.NEWS_AFTER_MS)
-        if decision.events and finding.stirred(self, decision.events):
+        if finding.stirred(self, decision.events):
             decision = _also_rings(decision, finding.FINDING_ALARM, now_ms + finding.FINDING_AFTER_MS)
         return decision
 
@@ -249,6 +254,8 @@ class PostActor(PostState):
     def publication(self, event: Event) -> Publication | None:
         """How the stream shows an event that was just applied; None if it does not."""
         match event:
+            case ReactionSaved():
+                return None
             case CommentSaved() if event.row.changed_offset:
                 comment, author = event.row, event.author
                 return Publication(comment.changed_offset, lambda: self.encoder.comment_changed(comment, author))

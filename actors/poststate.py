@@ -6,7 +6,7 @@ provides change it.
 
 from collections import OrderedDict
 from collections.abc import Sequence
-from typing import Self, assert_never
+from typing import Self
 
 import msgspec
 from msgspec import Struct
@@ -22,7 +22,6 @@ from actors.actor import (
     PostSaved,
     ReactionSaved,
     Stirred,
-    UserEvent,
     Viewed,
 )
 from actors.encoding import Encoder
@@ -200,48 +199,48 @@ class PostState:
     # -- apply
 
     def apply(self, event: Event) -> None:
-        assert not isinstance(event, UserEvent), "not an event of a post"
-        if isinstance(event, FanoutSaved | FanoutEnded):
-            # None of this is shown: the post is the same.
-            self.fanout = event.row if isinstance(event, FanoutSaved) else None
-            return
-        if isinstance(event, NewsTold):
-            self.told, self.news, self.found = self.version, News(), Found()
-            self.telling.update(event.about)
-            return
-        if isinstance(event, FindingSaved):
-            self.finding, self.viewers_told = event.row, self.viewers.viewers
-            self.stirred = self.head > event.row.indexed_offset
-            return
         self.stirred = self.stirred or self.stirs(event)
-        if isinstance(event, Stirred):
-            return
-        self.version += 1
         match event:
+            case ReactionSaved(row):
+                self.version += 1
+                self._hear_of_reaction(row)
+                self._tally(row)
             case CommentSaved(row, author):
+                self.version += 1
                 before = self.recent.get(row.id)
                 self.news.commented(None if before is None else before.comment, row)
                 self.head = max(self.head, row.changed_offset)
                 self._place(row, counted=True)
                 self.recent[row.id] = WrittenComment(row, author)
                 self.recent.move_to_end(row.id)
-            case ReactionSaved(row):
-                self._hear_of_reaction(row)
-                self._tally(row)
             case PostSaved(row, author):
+                self.version += 1
                 self.news.saved(self.post, row)
                 self.head = row.changed_offset
                 self.post, self.author = row, author
+            # None of what follows is shown: the version is the same.
+            case FanoutSaved(row):
+                self.fanout = row
+            case FanoutEnded():
+                self.fanout = None
+            case NewsTold(about):
+                self.told, self.news, self.found = self.version, News(), Found()
+                self.telling.update(about)
+            case FindingSaved(row):
+                self.finding, self.viewers_told = row, self.viewers.viewers
+                self.stirred = self.head > row.indexed_offset
+            case Stirred():
+                pass
             case _:
-                assert_never(event)
+                raise AssertionError("not an event of a post")
 
     def stirs(self, event: Event) -> bool:
         """Whether an event changes how the post is found."""
         match event:
-            case CommentSaved(row):
-                return row.changed_offset > 0
             case ReactionSaved(row):
                 return row.comment_id == 0
+            case CommentSaved(row):
+                return row.changed_offset > 0
             case PostSaved(row):
                 return row.published_ms is not None
             case Stirred():

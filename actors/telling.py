@@ -50,14 +50,15 @@ def _may_be_news(state: PostState, event: Event) -> bool:
             return False
 
 
-def needed(state: PostState) -> NewsNeeded:
-    """What has to be read before people can be told."""
+def needed(state: PostState) -> NewsNeeded | None:
+    """What has to be read before people can be told, if anything has."""
     if state.news.post_gone:
         return NewsNeeded(gone=())
     answered = {*state.news.replies, *state.news.reactions, *(mention.parent for mention in state.news.mentions)}
     comments = tuple(id for id in answered if id not in state.recent and state.tree.has(id))
     handles = tuple(dict.fromkeys(handle for mention in state.news.mentions for handle in mention.handles))
-    return NewsNeeded(comments=comments, handles=handles, gone=tuple(state.news.gone) or None)
+    gone = tuple(state.news.gone)
+    return NewsNeeded(comments=comments, handles=handles, gone=gone or None) if comments or handles or gone else None
 
 
 def due(state: PostState, now_ms: int) -> Decision:

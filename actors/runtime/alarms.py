@@ -1,8 +1,8 @@
 """Rings the durable timers of the slots that are ours.
 
-Some of them gather: the longer one waits, the more is done at once. These are rung in turn, no more in a second than a
-worker can do beside what it is asked; so work that follows writes takes a bounded part of it, however many posts are
-written to.
+Some of them gather: the longer one waits, the more is done at once. These are rung in turn, a few at a time: the next
+when what one led to is durable, and no more in a second than a worker can do beside what it is asked. So what follows
+writes yields to them, however many posts are written to: under full load a commit takes long, and carries a few.
 """
 
 import asyncio
@@ -11,9 +11,10 @@ from collections import deque
 from collections.abc import Callable, Collection
 from contextlib import suppress
 from heapq import heappop, heappush
-from typing import Final
+from typing import Any, Final
 
 from actors.actor import RingAlarm
+from actors.runtime.activation import Reply
 from actors.runtime.env import Env
 from actors.runtime.ownership import Ownership
 from protocol.buckets import TokenBucket
@@ -31,8 +32,9 @@ CLOCK_LOOK_S = 5.0
 """The clock is looked at so often while something is due later: it may be set forward."""
 assert RESCAN_S < HORIZON_S
 GATHERING_PER_S: Final = 100.0
-"""Each costs some 0.4 ms of the worker and of Postgres."""
-GATHERING_AT_ONCE: Final = 50
+"""Each costs some 1 to 2 ms of the worker and of Postgres, with the messages that it sends."""
+GATHERING_AT_ONCE: Final = 4
+"""Rung and not done."""
 TURN_S: Final = 0.02
 """Nobody is woken for less."""
 
@@ -49,10 +51,12 @@ class Alarms:
         ownership: Ownership,
         env: Env,
         *,
-        ring: Callable[[str, RingAlarm], None],
+        ring: Callable[[str, RingAlarm, Reply], None],
         gathering: Collection[str] = (),
     ) -> None:
-        """``gathering`` are the names of those that may wait."""
+        """``ring`` replies once: when what came of the alarm is durable, or if nobody heard it. ``gathering`` are the
+        names of those that may wait.
+        """
         self._store = store
         self._ownership = ownership
         self._env = env
@@ -62,6 +66,8 @@ class Alarms:
         self._in_turn: deque[Entry] = deque()
         """Those that gather, and are due."""
         self._turns = TokenBucket(GATHERING_PER_S, GATHERING_AT_ONCE, env.monotonic())
+        self._ringing = 0
+        """Those of them that were rung and are not done."""
         self._noted: set[Entry] = set()
         self._wake = asyncio.Event()
         self._scan_now = asyncio.Event()
@@ -119,7 +125,7 @@ class Alarms:
                 if entry[2] in self._gathering:
                     self._in_turn.append(entry)
                 else:
-                    self._ring_one(entry)
+                    self._ring_one(entry, _ignore)
             waits_s = [] if (turn_s := self._ring_in_turn()) is None else [turn_s]
             if self._due:
                 waits_s += [(self._due[0][0] - now_ms) / 1000, CLOCK_LOOK_S]
@@ -130,18 +136,29 @@ class Alarms:
                 continue
 
     def _ring_in_turn(self) -> float | None:
-        """Ring those whose turn has come; the seconds until the next one's, if there is one."""
-        while self._in_turn:
+        """Ring those whose turn has come; the seconds until the next one's, if that is known."""
+        while self._in_turn and self._ringing < GATHERING_AT_ONCE:
             wait_s = self._turns.take(self._env.monotonic())
             if wait_s > 0:
                 return max(wait_s, TURN_S)
-            self._ring_one(self._in_turn.popleft())
+            self._ringing += 1
+            self._ring_one(self._in_turn.popleft(), self._done)
         return None
 
-    def _ring_one(self, entry: Entry) -> None:
+    def _done(self, answer: Any) -> None:
+        self._ringing -= 1
+        if self._in_turn:
+            self._wake.set()
+
+    def _ring_one(self, entry: Entry, reply: Reply) -> None:
         self._noted.discard(entry)
         try:
-            self._ring(entry[1], RingAlarm(name=entry[2]))
+            self._ring(entry[1], RingAlarm(name=entry[2]), reply)
         except Exception:
             # One alarm must not silence the others.
             log.exception("the alarm %s of %s was not rung", entry[2], entry[1])
+            reply(None)
+
+
+def _ignore(answer: Any) -> None:
+    """Nobody waits for it."""

@@ -112,7 +112,7 @@ class Feeds:
                 saved = Saved(row.id, row.author_id, row.changed_offset)
                 self._post_hinted(saved)
                 self._peers.send_all(PostHint(saved))
-        elif isinstance(event, TIES):
+        elif type(event) in TIES:
             _, reader = parse_key(key)
             # Who is blocked sees no more of the other either, whenever the message comes that ends the edge.
             for each in (reader, event.row.blocked) if isinstance(event, BlockSaved) else (reader,):

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any, Literal
 
@@ -134,7 +134,7 @@ class Node:
             messages_sent=self._outbox.add,
             tell_author=self._tell_author,
             saved=self._feeds.saved,
-            report=self._tell_actor,
+            report=partial(self._tell_actor, reply=_ignore),
             announces=exchange is not None,
         )
         self._outside = None
@@ -375,13 +375,16 @@ class Node:
     def _stream_epoch(self, key: str) -> str:
         return f"{self._epoch}:{key}"
 
-    def _tell_actor(self, key: str, command: Command) -> None:
+    def _tell_actor(self, key: str, command: Command, reply: Reply) -> None:
         """An alarm is due, or a job is done; heard by an actor of this worker, or not at all."""
         if not self._ownership.ours(slot_of(key)):
             # Whoever has the actor now reads its alarms from the store.
+            reply(None)
             return
-        with suppress(DomainError):
-            self._submit_here(key, command, SYSTEM, None, _ignore)
+        try:
+            self._submit_here(key, command, SYSTEM, None, reply)
+        except DomainError as error:
+            reply(error)
 
     def _deliver(self, receiver: str, delivery: Delivery, reply: Reply) -> None:
         if receiver == OUTSIDE:

@@ -9,6 +9,7 @@ from typing import Any, cast
 
 from actors.actor import RingAlarm
 from actors.keys import post_key, slot_of
+from actors.runtime.activation import Reply
 from actors.runtime.alarms import GATHERING_AT_ONCE, GATHERING_PER_S, Alarms
 from actors.runtime.env import Env
 from store.memory import MemoryStore
@@ -24,13 +25,17 @@ def alarm(post: int, name: str, after_s: float = 0.0) -> AlarmRow:
 
 
 @asynccontextmanager
-async def rung() -> AsyncIterator[tuple[Alarms, list[tuple[float, str, str]]]]:
-    """Alarms that run, and when which of them was rung."""
+async def rung(after_s: float = 0.0) -> AsyncIterator[tuple[Alarms, list[tuple[float, str, str]]]]:
+    """Alarms that run, and when which of them was rung; what comes of each is durable ``after_s``."""
     time = asyncio.get_running_loop().time
     heard: list[tuple[float, str, str]] = []
 
-    def ring(key: str, command: RingAlarm) -> None:
+    def ring(key: str, command: RingAlarm, reply: Reply) -> None:
         heard.append((time(), key, command.name))
+        if after_s:
+            asyncio.get_running_loop().call_later(after_s, reply, None)
+        else:
+            reply(None)
 
     clock = Clock()
     owned = cast(Any, SimpleNamespace(slots={}))
@@ -57,6 +62,31 @@ async def test_alarms_that_gather_are_rung_in_turn_each_once() -> None:
         await asyncio.sleep(MANY / GATHERING_PER_S)
 
         assert sorted(key for _, key, _ in heard) == sorted(post_key(post) for post in range(MANY))
+
+
+async def test_the_next_waits_until_what_one_led_to_is_durable() -> None:
+    async with rung(after_s=0.5) as (alarms, heard):
+        for post in range(MANY):
+            alarms.note(alarm(post, "news"))
+        await asyncio.sleep(10.25)
+
+        assert len(heard) == 21 * GATHERING_AT_ONCE
+
+
+async def test_one_that_nobody_hears_holds_up_no_other() -> None:
+    def unheard(key: str, command: RingAlarm, reply: Reply) -> None:
+        raise RuntimeError("a defect")
+
+    async with rung() as (alarms, heard):
+        ring, alarms._ring = alarms._ring, unheard
+        for post in range(2 * GATHERING_AT_ONCE):
+            alarms.note(alarm(post, "news"))
+        await asyncio.sleep(1)
+        alarms._ring = ring
+        alarms.note(alarm(MANY, "news"))
+        await asyncio.sleep(1)
+
+        assert [key for _, key, _ in heard] == [post_key(MANY)]
 
 
 async def test_what_is_due_at_a_time_waits_for_none_that_gather() -> None:
