@@ -293,11 +293,17 @@ class Member(Client):
     async def conclude(self) -> None:
         if self.by.id in self._society.gone:
             return
-        while (walked := await self._walk()) is None:
+        store = self._society.journal.store
+        while True:
+            expected = timeline(store, self.by.id)
+            walked = await self._walk()
+            # A mute may end meanwhile.
+            if walked is not None and expected == timeline(store, self.by.id):
+                break
             await asyncio.sleep(0.2)
-        expected = [post.id for post in timeline(self._society.journal.store, self.by.id)]
+        ids = [post.id for post in expected]
         where = f"in the end the timeline of {self.by.handle}"
-        self.journal.require(walked == expected, f"{where} is {walked}, by the rows {expected}")
+        self.journal.require(walked == ids, f"{where} is {walked}, by the rows {ids}")
 
     def lacking(self, store: JournalledStore) -> Iterator[str]:
         yield from super().lacking(store)
