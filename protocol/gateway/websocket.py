@@ -296,8 +296,8 @@ class WebSocketConnection:
             except Refused as refusal:
                 self._send(conversation.error_reply(action.id, refusal))
                 return
-        if isinstance(action.command, ReadComments):
-            # A reader's page is not the actor's alone to answer.
+        if isinstance(action.command, ReadComments) and self.by.id:
+            # The page of somebody in particular is not the actor's alone to answer.
             _ = self._start(action.id, self._list_comments(action, action.command))
             return
         self._in_flight += 1
