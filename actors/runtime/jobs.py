@@ -26,6 +26,8 @@ PUSHING_MAX: Final = 64
 TENDING_MAX: Final = 1
 INDEXING_MAX: Final = 1
 """Of these each is a statement; together they are fewer than a store has connections."""
+INDEXING_REST: Final = 4.0
+"""What is indexed can wait: after each such job, for so many times as long as it took, there is none."""
 
 
 class Jobs:
@@ -58,6 +60,13 @@ class Jobs:
         finally:
             self._begun.discard(begun)
 
+    async def _index(self, job: IndexPost) -> Command:
+        time = asyncio.get_running_loop().time
+        began = time()
+        through = await self._finding.index(job.post, job.after, limit=INDEX_CHUNK)
+        await asyncio.sleep((time() - began) * INDEXING_REST)
+        return PostIndexed(began=job.after, through=through)
+
     async def _done(self, job: Job) -> Command:
         match job:
             case PushChunk(author, place, after):
@@ -68,8 +77,7 @@ class Jobs:
             case TendTimeline(reader, wishes):
                 tended = await self._timelines.tend(reader, wishes, entries_max=ENTRIES_MAX)
                 return TimelineTended(wishes=wishes, tended=tended)
-            case IndexPost(post, after):
-                through = await self._finding.index(post, after, limit=INDEX_CHUNK)
-                return PostIndexed(began=after, through=through)
+            case IndexPost():
+                return await self._index(job)
             case _:
                 assert_never(job)
