@@ -4,6 +4,7 @@ Nothing is trusted: a line may be of any length and hold any bytes. What is no e
 """
 
 import re
+from codecs import BOM_UTF8
 from collections.abc import Iterable, Iterator
 from typing import Final, NamedTuple
 
@@ -36,7 +37,7 @@ def read_edges(chunks: Iterable[bytes]) -> Iterator[Edge | Junk]:
     for number, line in enumerate(_lines(chunks), 1):
         if line is None:
             yield Junk(number, f"is longer than {LINE_BYTES_MAX:,} bytes")
-        elif (said := _said(line)) is not None:
+        elif (said := _said(line.removeprefix(BOM_UTF8) if number == 1 else line)) is not None:
             yield Junk(number, said) if isinstance(said, str) else said
 
 

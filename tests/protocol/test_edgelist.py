@@ -22,6 +22,12 @@ def test_each_line_is_an_edge_and_comments_and_empty_lines_say_nothing() -> None
     assert read(b"") == []
 
 
+def test_a_file_may_begin_with_a_byte_order_mark() -> None:
+    assert read(b"\xef\xbb\xbf0 1\n1 0\n") == [Edge("0", "1"), Edge("1", "0")]
+    assert read(b"\xef\xbb\xbf# people\n0 1") == [Edge("0", "1")]
+    assert isinstance(read(b"0 1\n\xef\xbb\xbf1 0")[1], Junk)
+
+
 @pytest.mark.parametrize(
     ("line", "reason"),
     [
