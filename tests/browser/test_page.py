@@ -275,6 +275,24 @@ async def test_the_order_is_chosen_and_remembered(reader: OpenReader, author: Au
     assert await one.texts() == ["one", "two", "three"]
 
 
+async def test_what_comes_while_another_order_is_read_is_there_after_it(reader: OpenReader, author: Author) -> None:
+    post, slug = await author.post("Order in a hurry")
+    await author.comment(post, "First")
+    one = await reader()
+    await one.read(slug)
+
+    async def answer_late(route: Route) -> None:
+        page = await route.fetch()
+        await author.comment(post, "Meanwhile")
+        await one.see(one.page.locator(".pill, .comment .prose", has_text=re.compile("1 new|Meanwhile")))
+        await route.fulfill(response=page)
+
+    await one.page.route(re.compile(r"/comments\?order=oldest"), answer_late)
+    await one.order("Oldest")
+    await one.show_new()
+    assert await one.texts() == ["First", "Meanwhile"]
+
+
 async def test_a_link_to_one_comment_leads_to_it_beyond_the_first_page(reader: OpenReader, author: Author) -> None:
     post, slug = await author.post("Linked")
     target = await author.comment(post, "The one that is meant")

@@ -32,7 +32,8 @@ export class Comments {
   #next = null;
   #sending = 0;
   #typedAt = 0;
-  #loading = 0;
+  /** While a page is read: what has come meanwhile, which may be newer. */
+  #meanwhile = null;
   #hidden;
 
   #heading = h("h2", { id: "comments-title" });
@@ -77,14 +78,16 @@ export class Comments {
 
   /** Read the first page anew. Answers the cursor from where to go on live, or null if it could not be read. */
   async load() {
-    this.#loading += 1;
-    const loading = this.#loading;
+    const come = (this.#meanwhile = []);
     try {
       const first = this.#context.api.get(`${this.#path}?order=${this.#order}&limit=${PAGE}`);
       const [page] = await Promise.all([first, this.#hidden.load()]);
-      if (loading !== this.#loading) return null;
+      // Another page was asked for after this one.
+      if (come !== this.#meanwhile) return null;
+      this.#meanwhile = null;
       this.#clear();
       this.#put(page);
+      for (const comment of come) this.take(comment);
       this.#asides.load(this.#moderates);
       return page.cursor;
     } catch (error) {
@@ -108,6 +111,7 @@ export class Comments {
   /** A publication about a comment: its present state. */
   take(comment) {
     if (comment.kind === "pingback") return;
+    this.#meanwhile?.push(comment);
     const item = this.#items.get(comment.id);
     if (item) item.take(comment);
     else if (comment.state !== "visible") this.#waiting.delete(comment.id);
