@@ -31,8 +31,10 @@ faults: .venv/dev ## kill, stop, cut and restart parts of a cluster under load (
 simulate: .venv/dev ## run the cluster on a seeded loop in virtual time (SEEDS=1000 seeds, or SEED=17 with its trace)
 	.venv/bin/python -m tests.simulation $(if $(SEED),--seed $(SEED),$(if $(SEEDS),--seeds $(SEEDS))) $(ARGS)
 
-bench: .venv/dev ## measure this machine, beside plain aiohttp + asyncpg
-	.venv/bin/python -m tests.bench $(ARGS)
+# Not the environment's, where some systems keep another.
+NAME =
+bench: .venv/dev ## measure this machine, beside what else there is (NAME=writes for one benchmark, ARGS="--rounds 1")
+	.venv/bin/python -m tests.bench $(NAME) $(ARGS)
 
 bench-timelines: .venv/dev ## measure push, pull, hybrid and adaptive timelines side by side (ARGS="--people 5000 --seconds 20")
 	.venv/bin/python -m tests.bench timelines $(ARGS)

@@ -1,0 +1,293 @@
+"""Durable writes a second of one worker, beside aiohttp + asyncpg on the same Postgres.
+
+The servers and Postgres share one core, the load generator has the other. Every phase runs once a round, in turn, and
+the median round counts. After each phase the rows in Postgres are compared with what was acknowledged: a run that
+misses one fails.
+"""
+
+import argparse
+import asyncio
+import os
+import sys
+import tempfile
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import UTC, datetime
+from itertools import count, cycle
+from operator import attrgetter
+from pathlib import Path
+from types import MappingProxyType
+from typing import Literal
+
+import asyncpg
+import uvloop
+from msgspec import Struct
+
+from store.embedded import EmbeddedPostgres
+from tests.bench.callers import Caller, HttpCaller, Tally, WebSocketCaller
+from tests.bench.load import Measured, Work, offer, saturate
+from tests.bench.results import machine, put_section
+from tests.processes import pinned, serving
+from tests.site import Site, host_token, running_site
+
+SERVER_CORE, GENERATOR_CORE = 0, 1
+WRITERS = 64
+"""Accounts that comment, each over a connection of its own."""
+WRITERS_WINDOW = 32
+"""Requests that one connection has in flight."""
+READERS = 256
+"""Accounts that like."""
+READERS_WINDOW = 8
+POSTS = 64
+LIKED_POSTS = 1_500
+KINDS = ("like", "laugh", "love")
+FLOOR_CONNECTIONS = 64
+OPEN_TIMEOUT_S = 30.0
+BODY = "Two sentences and a thought in each are what people write under an article, more often than not. " * 2
+
+COMMENTS = "comments"
+FLOOR = "floor: aiohttp, asyncpg, one INSERT a comment"
+P99_MAX_MS = 50.0
+RATIO_MIN = 3.0
+
+
+class Phase(Struct, frozen=True):
+    """One thing to measure."""
+
+    name: str
+    works: Sequence[Work]
+    """What is asked never repeats, over all rounds."""
+    rows: str
+    """SQL that counts the rows which acknowledged requests have left."""
+    pids: Sequence[int]
+    """The processes under test."""
+
+
+class Line(Struct, frozen=True):
+    """A line of the results: the median round."""
+
+    phase: str
+    saturated: Measured
+    halved: Measured | None = None
+    """At half the saturation rate, open loop."""
+
+
+# -- what is asked ----------------------------------------------------------------------------------------------------
+
+
+def comments(posts: Sequence[str], person: int, operation: str | None = None) -> Iterator[bytes]:
+    """Comments on ``posts`` in turn, each person beginning elsewhere."""
+    for number in count():
+        post = posts[(person + number) % len(posts)]
+        op = f',"op":"{operation}-{number}"' if operation else ""
+        yield f'{{"method":"comment.create","data":{{"post":"{post}","body":"{BODY}"{op}}}}}'.encode()
+
+
+def likes(posts: Sequence[str], person: int) -> Iterator[bytes]:
+    """Every kind of reaction to every post, once."""
+    for number in range(len(posts)):
+        post = posts[(7 * person + number) % len(posts)]
+        for kind in KINDS:
+            yield f'{{"method":"react","data":{{"post":"{post}","kind":"{kind}"}}}}'.encode()
+    raise SystemExit("there are too few posts to like for a server this fast")
+
+
+def inserts(person: int) -> Iterator[bytes]:
+    """The same comments, for the floor."""
+    for post in cycle(range(POSTS)):
+        yield f'{{"post":{post},"author":{person},"body":"{BODY}"}}'.encode()
+
+
+# -- what it is asked of ----------------------------------------------------------------------------------------------
+
+
+@asynccontextmanager
+async def connected(callers: Sequence[Caller], port: int) -> AsyncIterator[None]:
+    """``callers`` with their connections open, which are closed on leaving."""
+    loop = asyncio.get_running_loop()
+    async with asyncio.timeout(OPEN_TIMEOUT_S):
+        for caller in callers:
+            await loop.create_connection(lambda caller=caller: caller, "127.0.0.1", port)  # type: ignore[misc]
+            await caller.opened
+    try:
+        yield
+    finally:
+        for caller in callers:
+            caller.close()
+
+
+@asynccontextmanager
+async def site_phases(site: Site, postgres_pid: int) -> AsyncIterator[list[Phase]]:
+    """Posts, accounts with a connection each, and what is asked over them."""
+    posts = [await site.create_post(f"Post {number}") for number in range(POSTS)]
+    liked = [await site.create_post(f"Liked post {number}") for number in range(LIKED_POSTS)]
+    writers = [WebSocketCaller(Tally(), WRITERS_WINDOW, host_token(1 + person)) for person in range(WRITERS)]
+    readers = [WebSocketCaller(Tally(), READERS_WINDOW, host_token(1_001 + person)) for person in range(READERS)]
+    pids = (site.served.pid, postgres_pid)
+    written, operated = "SELECT count(*) FROM comment", "SELECT count(*) FROM operation"
+    reacted = "SELECT count(*) FROM reaction WHERE amount = 1"
+    async with connected([*writers, *readers], site.served.port):
+        yield [
+            Phase(COMMENTS, [Work(writer, comments(posts, at)) for at, writer in enumerate(writers)], written, pids),
+            Phase(
+                "comments, all on one post",
+                [Work(writer, comments(posts[:1], at)) for at, writer in enumerate(writers)], written, pids,
+            ),
+            Phase(
+                "comments, each with an operation id",
+                [Work(writer, comments(posts, at, f"op-{at}")) for at, writer in enumerate(writers)], operated, pids,
+            ),
+            Phase("unique likes", [Work(reader, likes(liked, at)) for at, reader in enumerate(readers)], reacted, pids),
+        ]  # fmt: skip
+
+
+@asynccontextmanager
+async def floor_phase(port: int, pids: Sequence[int]) -> AsyncIterator[Phase]:
+    callers = [HttpCaller(Tally()) for _ in range(FLOOR_CONNECTIONS)]
+    async with connected(callers, port):
+        works = [Work(caller, inserts(person)) for person, caller in enumerate(callers)]
+        yield Phase(FLOOR, works, "SELECT count(*) FROM floor_comment", pids)
+
+
+# -- the run ----------------------------------------------------------------------------------------------------------
+
+
+async def run_phase(
+    phase: Phase, database: "asyncpg.Connection[asyncpg.Record]", seconds: float, rate: float | None = None
+) -> Measured:
+    """Saturate, or offer ``rate`` requests a second; then compare Postgres with what was acknowledged."""
+    tally = Tally()
+    before = await database.fetchval(phase.rows)
+    for work in phase.works:
+        work.caller.tally = tally
+    if rate is None:
+        measured = await saturate(phase.works, tally, seconds, phase.pids)
+    else:
+        measured = await offer(phase.works, tally, rate, seconds, phase.pids)
+    added = await database.fetchval(phase.rows) - before
+    if not tally.asked == tally.acknowledged == added:
+        refused = dict(tally.refused)
+        raise SystemExit(
+            f"{phase.name}: asked {tally.asked}, acknowledged {tally.acknowledged}, rows {added}, {refused}"
+        )
+    print(f"{phase.name:50} {measured.rate:8,.0f}/s  p50 {measured.p50_ms:6.1f} ms  p99 {measured.p99_ms:6.1f} ms  "
+          f"servers {measured.servers:4.0%}  generator {measured.generator:4.0%}", flush=True)  # fmt: skip
+    return measured
+
+
+async def measure(rounds: int, seconds: float) -> list[Line]:
+    """All phases, each ``rounds`` times; then the comments and the floor at half of what they reached.
+
+    The second part has a database of its own: what Postgres still has to write out after the first, at full rate, is no
+    part of the latency at half of it.
+    """
+    async with contestants() as (phases, database):
+        saturated = await run_rounds(rounds, phases, database, seconds)
+    rates = {name: _median(runs, "rate").rate / 2 for name, runs in saturated.items()}
+    async with contestants() as (phases, database):
+        phases = [phase for phase in phases if phase.name in (COMMENTS, FLOOR)]
+        halved = await run_rounds(rounds, phases, database, 2 * seconds, rates)
+    return [
+        Line(name, _median(runs, "rate"), _median(halved[name], "p99_ms") if name in halved else None)
+        for name, runs in saturated.items()
+    ]
+
+
+@asynccontextmanager
+async def contestants() -> AsyncIterator[tuple[list[Phase], "asyncpg.Connection[asyncpg.Record]"]]:
+    """The server and the floor on the same new Postgres, all on the servers' core, and what is asked of them."""
+    async with AsyncExitStack() as opened:
+        directory = Path(opened.enter_context(tempfile.TemporaryDirectory(prefix="plaudit-bench-")))
+        with pinned([SERVER_CORE]):
+            postgres = await opened.enter_async_context(EmbeddedPostgres(directory))
+            site = await opened.enter_async_context(running_site("--database-url", postgres.url))
+            floor = await opened.enter_async_context(serving("-m", "tests.bench.floor", postgres.url))
+        postgres_pid = int((postgres.directory / "postmaster.pid").read_text().split()[0])
+        database = await asyncpg.connect(postgres.url)
+        opened.push_async_callback(database.close)
+        phases = await opened.enter_async_context(site_phases(site, postgres_pid))
+        phases.append(await opened.enter_async_context(floor_phase(floor.port, (floor.pid, postgres_pid))))
+        yield phases, database
+
+
+async def run_rounds(
+    rounds: int,
+    phases: Sequence[Phase],
+    database: "asyncpg.Connection[asyncpg.Record]",
+    seconds: float,
+    rates: Mapping[str, float] = MappingProxyType({}),
+) -> dict[str, list[Measured]]:
+    """Every phase in turn, ``rounds`` times, so that what disturbs the machine for a while disturbs all of them."""
+    runs: dict[str, list[Measured]] = {phase.name: [] for phase in phases}
+    for _ in range(rounds):
+        for phase in phases:
+            runs[phase.name].append(await run_phase(phase, database, seconds, rates.get(phase.name)))
+    return runs
+
+
+def _median(runs: Sequence[Measured], by: Literal["rate", "p99_ms"]) -> Measured:
+    return sorted(runs, key=attrgetter(by))[len(runs) // 2]
+
+
+# -- the report -------------------------------------------------------------------------------------------------------
+
+
+def report(lines: Sequence[Line], command: str, load: float) -> str:
+    """The results for people; ``load`` is what else the machine was doing, as its load average before."""
+    floor = next(line for line in lines if line.phase == FLOOR)
+    rows = [
+        f"| {line.phase} | {line.saturated.rate:,.0f} | {line.saturated.rate / floor.saturated.rate:.1f} | "
+        + (f"{line.halved.p50_ms:.1f} | {line.halved.p99_ms:.1f} | " if line.halved else "| | ")
+        + f"{line.saturated.rate / line.saturated.servers:,.0f} | "
+        + f"{line.saturated.servers:.0%} | {line.saturated.generator:.0%} |"
+        for line in lines
+    ]
+    newline = "\n"
+    return f"""\
+# Durable writes a second, one worker
+
+`{command}` on {datetime.now(UTC):%Y-%m-%d}: {machine()}. Load average before: {load:.1f}.
+
+| | acknowledged/s | × floor | p50 ms at half | p99 ms at half | per CPU second | servers' core | generator's core |
+| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |
+{newline.join(rows)}
+
+The server and Postgres share one core, the generator has the other. {WRITERS} connections with {WRITERS_WINDOW}
+requests in flight comment on {POSTS} posts ({len(BODY)} characters each); {READERS} people with {READERS_WINDOW} in
+flight like {LIKED_POSTS:,} posts; the floor has {FLOOR_CONNECTIONS} kept connections and a pool of 16. Rates are those
+of the median round at saturation; latency is that of the median round of an open loop at half that rate, from the time
+a request was due, on a new database. After each phase the rows in Postgres equal the acknowledgements. Where the
+servers' core is well below 100 % at saturation, other programs had the rest of it.
+"""
+
+
+def shortcomings(lines: Sequence[Line]) -> list[str]:
+    """In what the results stay behind what is promised."""
+    by_name = {line.phase: line for line in lines}
+    ours, floor = by_name[COMMENTS], by_name[FLOOR]
+    ratio = ours.saturated.rate / floor.saturated.rate
+    found = []
+    if ratio < RATIO_MIN:
+        found.append(f"comments are {ratio:.1f} times the floor, not {RATIO_MIN:.0f}")
+    if ours.halved is not None and ours.halved.p99_ms >= P99_MAX_MS:
+        found.append(f"the p99 at half the rate is {ours.halved.p99_ms:.0f} ms, not below {P99_MAX_MS:.0f}")
+    return found
+
+
+def main(argv: Sequence[str]) -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.bench writes", description=__doc__.partition("\n")[0])
+    parser.add_argument("--rounds", type=int, default=3, help="of which the median counts (default 3)")
+    parser.add_argument("--seconds", type=float, default=5.0, help="of each phase (default 5)")
+    options = parser.parse_args(argv)
+    if (os.cpu_count() or 1) < 2:
+        print("the benchmark needs two cores: one for the servers, one for the generator", file=sys.stderr)
+        return 2
+    load = os.getloadavg()[0]
+    with pinned([GENERATOR_CORE]):
+        lines = uvloop.run(measure(options.rounds, options.seconds))
+    text = report(lines, " ".join(["python -m tests.bench writes", *argv]), load)
+    put_section(text)
+    print("\n" + text)
+    for shortcoming in shortcomings(lines):
+        print(shortcoming, file=sys.stderr)
+    return 1 if shortcomings(lines) else 0
