@@ -152,8 +152,11 @@ class Registry:
 
     def _handle(self, activation: Activation, envelope: Envelope) -> None:
         """Decide, or first have read what the decision needs."""
-        assert activation.actor is not None
-        need = activation.need(envelope.command)
+        try:
+            need = activation.need(envelope.command)
+        except Exception as error:
+            self._fail(activation, envelope, error)
+            return
         if need is None:
             self.decide(activation, envelope)
             return
@@ -169,16 +172,19 @@ class Registry:
             return
         try:
             outcome, free = activation.handle(envelope, now, self._policy.operation_ttl_s * 1000)
-        except Exception:
-            # A defect of ours, perhaps halfway through: what is stored is right, what is in memory may not be.
-            log.exception("%s failed at %s", activation.key, envelope.command.method)
-            self.reply(envelope, DomainError("internal"))
-            self._begin_anew(activation)
+        except Exception as error:
+            self._fail(activation, envelope, error)
             return
         if free:
             self._open(activation, outcome)
         elif activation.dirty:
             self._committer.enqueue(activation)
+
+    def _fail(self, activation: Activation, envelope: Envelope, error: Exception) -> None:
+        """A defect of ours, perhaps halfway through: what is stored is right, what is in memory may not be."""
+        log.error("%s failed at %s", activation.key, envelope.command.method, exc_info=error)
+        self.reply(envelope, DomainError("internal"))
+        self._begin_anew(activation)
 
     def _ring_in_time(self, activation: Activation, envelope: Envelope, now: float) -> bool:
         """Whether the alarm is one for the actor; the runtime's own is handled here, an old one is over."""

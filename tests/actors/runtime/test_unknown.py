@@ -5,6 +5,7 @@ from uuid import UUID
 
 import pytest
 
+from actors.keys import post_key
 from actors.post import PostActor
 from protocol.commands import CreatePost
 from protocol.errors import Refused
@@ -212,6 +213,24 @@ async def test_a_defect_while_a_commit_is_on_its_way_loses_nothing_that_is_ackno
 
     assert {(await retry.answer()).id, (await other.answer()).id} == {"1", "2"}
     assert sorted(rig.stored()) == ["hello", "other"]
+
+
+@pytest.mark.parametrize("loading", [False, True])
+async def test_a_defect_before_a_decision_leaves_nobody_waiting(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch, loading: bool
+) -> None:
+    def broken(*_: object) -> None:
+        raise ZeroDivisionError
+
+    if loading:
+        resident = rig.node._registry.find(post_key(POST))
+        assert resident is not None
+        rig.node._registry.drop(resident, "so that it is loaded")
+    monkeypatch.setattr(PostActor, "needs", broken)
+    asked = [rig.send(say("poison"), BOB), rig.send(say("other"), CID)]
+    assert [await one.code() for one in asked] == (["internal", "unavailable"] if loading else ["internal"] * 2)
+    monkeypatch.undo()
+    assert (await rig.ask(say("after all"))).id == "1"
 
 
 async def test_a_publication_that_cannot_be_made_takes_no_answer_away(
