@@ -6,7 +6,7 @@ provides change it.
 
 from collections import OrderedDict
 from collections.abc import Sequence
-from typing import Self
+from typing import Never, Self
 
 import msgspec
 from msgspec import Struct
@@ -22,6 +22,7 @@ from actors.actor import (
     PostSaved,
     ReactionSaved,
     Stirred,
+    UserEvent,
     Viewed,
 )
 from actors.encoding import Encoder
@@ -232,7 +233,7 @@ class PostState:
             case Stirred():
                 pass
             case _:
-                raise AssertionError("not an event of a post")
+                _not_of_a_post(event)
 
     def stirs(self, event: Event) -> bool:
         """Whether an event changes how the post is found."""
@@ -355,3 +356,8 @@ class PostState:
         while len(self.recent) > RECENT_MAX:
             self.recent.popitem(last=False)
         self.telling.clear()
+
+
+def _not_of_a_post(event: UserEvent) -> Never:
+    """Takes what is left once the events of a post are handled; so mypy tells of one that is forgotten."""
+    raise AssertionError(f"not an event of a post: {event}")
