@@ -1,12 +1,22 @@
 """The home feed: the posts of those one follows, as they are published, changed and deleted."""
 
+import re
+
 import httpx
 import pytest
+from playwright.async_api import Route
 
 from tests.browser.conftest import OpenReader
 from tests.browser.reader import NO_SOCKET, sign_up
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+TIES_CHANGED = """
+    localStorage.setItem("plaudit.ties", "other");
+    dispatchEvent(new StorageEvent("storage", { key: "plaudit.ties" }));
+"""
+"""Has a feed read anew, as when somebody is followed in another tab."""
+MARK_SHOWN = "for (const shown of document.querySelectorAll('.summary')) shown.dataset.old = ''"
 
 
 async def test_a_post_of_somebody_one_follows_comes_and_goes_while_one_looks(
@@ -90,6 +100,37 @@ async def test_new_posts_wait_behind_a_pill_for_who_reads_further_down(
     await one.page.keyboard.press("End")
     await one.see(one.summary("Ring 0"))
     assert await one.titles() == ["Ideal 2", "Ideal 1", *(f"Ring {n}" for n in reversed(range(30)))]
+
+
+@pytest.mark.parametrize("beyond", [False, True])
+async def test_what_goes_or_changes_while_a_page_is_read_is_not_shown_as_it_was(
+    reader: OpenReader, client: httpx.AsyncClient, beyond: bool
+) -> None:
+    name = "further" if beyond else "first"
+    writer = await sign_up(client, f"writes-{name}", "A Writer")
+    goes, _ = await writer.post("Goes")
+    stays, _ = await writer.post("Stays")
+    for n in range(20 * beyond):
+        await writer.post(f"Later {n}")
+    one = await reader()
+    await one.sign_up(f"reads-{name}", "A Reader")
+    await one.meet(f"writes-{name}")
+    await one.follow("A Writer")
+    await one.go_home()
+
+    async def answer_late(route: Route) -> None:
+        page = await route.fetch()
+        await writer.call("DELETE", f"/v1/posts/{goes}")
+        await writer.call("PATCH", f"/v1/posts/{stays}", {"title": "Changed"})
+        await writer.post("Comes last")
+        await one.see(one.page.get_by_text(re.compile("Comes last|1 new post")))
+        await route.fulfill(response=page)
+
+    await one.page.route(re.compile(r"/v1/timeline\?.*before=" if beyond else r"/v1/timeline\?limit"), answer_late)
+    await one.page.evaluate(MARK_SHOWN)
+    await (one.page.keyboard.press("End") if beyond else one.page.evaluate(TIES_CHANGED))
+    await one.see(one.page.locator(".summary:not([data-old])", has_text="Changed"))
+    assert not {"Goes", "Stays"} & {*await one.titles()}
 
 
 async def test_who_was_offline_has_missed_nothing_and_sees_nothing_twice(

@@ -20,7 +20,7 @@ export class Feed {
 
   constructor(context, { onChange }) {
     this.#context = context;
-    this.#posts = new Posts(context, { onChange: () => onChange(this.#posts.empty) });
+    this.#posts = new Posts(context, { onChange: () => onChange(this.#posts.empty), around: (read) => this.#around(read) });
     this.element = h("div", null, h("div", { class: "pill-place top", "aria-live": "polite" }, this.#pill), this.#posts.element);
   }
 
@@ -48,10 +48,15 @@ export class Feed {
   async #load() {
     this.#waiting.clear();
     this.#showWaiting();
+    return this.#posts.open("/v1/timeline");
+  }
+
+  /** Read a page, and take once more what has come meanwhile. */
+  async #around(read) {
     const come = [];
     this.#meanwhile.add(come);
     try {
-      return await this.#posts.open("/v1/timeline");
+      await read();
     } finally {
       this.#meanwhile.delete(come);
       for (const post of come) this.#take(post);

@@ -4,10 +4,11 @@ import { h } from "./dom.js";
 
 const NEAR = "800px";
 
-/** `put(answer)` shows a page. `element` stands below what it shows. */
+/** `put(answer)` shows a page; `around(read)` reads and shows each. `element` stands below what it shows. */
 export class Paging {
   #api;
   #put;
+  #around;
   #next = null;
   #reading = 0;
   #more = h("button", { type: "button", class: "more", hidden: true, onclick: () => this.#readNext() }, "Show more");
@@ -15,9 +16,10 @@ export class Paging {
   #nearing = new IntersectionObserver(([{ isIntersecting }]) => isIntersecting && this.#readNext(), { rootMargin: NEAR });
   element = h("div", { class: "further" }, this.#problem, this.#more);
 
-  constructor(api, put) {
+  constructor(api, put, around = (read) => read()) {
     this.#api = api;
     this.#put = put;
+    this.#around = around;
   }
 
   /** Whether there is nothing beyond what is shown. */
@@ -29,14 +31,14 @@ export class Paging {
   async open(path) {
     this.#next = path;
     this.#reading += 1;
-    await this.#read();
+    await this.#around(() => this.#read());
   }
 
   async #readNext() {
     if (this.#more.disabled) return;
     this.#more.disabled = true;
     try {
-      await this.#read();
+      await this.#around(() => this.#read());
     } catch (error) {
       // Not by itself again: who reads decides.
       this.#nearing.disconnect();

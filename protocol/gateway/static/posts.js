@@ -6,7 +6,10 @@ import { newestFirst, Summary } from "./summary.js";
 
 const PAGE = 20;
 
-/** `element` holds the list and what leads on; `onChange()` hears when it was empty, or is so no more. */
+/**
+ * `element` holds the list and what leads on; `onChange()` hears when it was empty, or is so no more. `around(read)` reads
+ * and shows each page.
+ */
 export class Posts {
   #context;
   #summaries = new Map();
@@ -16,10 +19,10 @@ export class Posts {
   #answer = null;
   #anew = false;
 
-  constructor(context, { onChange = () => {} } = {}) {
+  constructor(context, { onChange = () => {}, around } = {}) {
     this.#context = context;
     this.#onChange = onChange;
-    this.#paging = new Paging(context.api, (answer) => this.#put(answer));
+    this.#paging = new Paging(context.api, (answer) => this.#put(answer), around);
     this.element = h("div", null, this.#list, this.#paging.element);
   }
 
