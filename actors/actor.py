@@ -241,8 +241,8 @@ UserEvent = (
     | KindsSilenced
 )
 Event = PostEvent | UserEvent
-TIES: Final = (FollowSaved, FollowEnded, BlockSaved, BlockEnded, MuteSaved, MuteEnded)
-"""Events that change whose posts the person wants to see."""
+TIES: Final = (FollowSaved, FollowRenewed, FollowEnded, BlockSaved, BlockEnded, MuteSaved, MuteEnded)
+"""Events that change whose posts the person wants to see; to follow once more may do so where a block has ended."""
 
 
 class Viewed(Struct, frozen=True):
