@@ -15,6 +15,8 @@ from itertools import islice
 from time import perf_counter
 from typing import cast
 
+from tests.bench.wires import client_frame
+
 
 class Tally:
     """What a phase has seen, over all its callers."""
@@ -104,7 +106,7 @@ class WebSocketCaller(Caller):
             self._last_id += 1
             self._in_flight[self._last_id] = due
             # The SDKs too send each call in a frame of its own.
-            frames.append(_frame(b'{"id":%d,"rpc":%b}' % (self._last_id, request)))
+            frames.append(client_frame(b'{"id":%d,"rpc":%b}' % (self._last_id, request)))
         self._transport.write(b"".join(frames))
 
     def data_received(self, data: bytes) -> None:
@@ -118,7 +120,7 @@ class WebSocketCaller(Caller):
                 self.opened.set_exception(ConnectionError(head.decode(errors="replace")))
                 return
             self._upgraded = True
-            self._transport.write(_frame(json.dumps({"id": 1, "connect": {"token": self._token}}).encode()))
+            self._transport.write(client_frame(json.dumps({"id": 1, "connect": {"token": self._token}}).encode()))
         at = 0
         while (end_at := _frame_end(data, at)) is not None:
             start, at = end_at
@@ -131,7 +133,7 @@ class WebSocketCaller(Caller):
     def _handle(self, payload: bytes) -> None:
         for line in payload.split(b"\n"):
             if line == b"{}":
-                self._transport.write(_frame(b"{}"))
+                self._transport.write(client_frame(b"{}"))
                 continue
             # Only what is not the plain answer to an RPC is worth decoding: it is rare.
             if (
@@ -152,13 +154,6 @@ class WebSocketCaller(Caller):
                 self.opened.set_result(None)
         elif "id" in reply:
             self._answered(self._in_flight.pop(int(str(reply["id"]))), str(error))
-
-
-def _frame(payload: bytes) -> bytes:
-    """A text frame. RFC 6455, 5.3: a client masks; masking with zero is the identity."""
-    size = len(payload)
-    length = bytes((0x80 | size,)) if size < 126 else b"\xfe" + size.to_bytes(2, "big")
-    return b"\x81" + length + b"\0\0\0\0" + payload
 
 
 def _frame_end(data: bytes, at: int) -> tuple[int, int] | None:
