@@ -19,6 +19,7 @@ from protocol.commands import CreatePost, DeletePost, EditPost, Person, PublishP
 from protocol.cursor import Cursor, parse_cursor
 from protocol.errors import Refused, Unavailable
 from protocol.graph import Block, Follow, GraphCommand, Mute, RemoveFollower, Unblock, Unfollow, Unmute
+from store.base import PostSummary
 from store.feeds import Followed
 from store.memory import Held, MemoryStore, RequestLost
 from store.rows import FollowRow, PostRow, UserStateRow
@@ -515,6 +516,30 @@ async def test_who_comes_between_a_sweep_s_read_and_its_end_lacks_nothing(
     shown.set()
     await swept()
     assert (reader.came(), opened.came()) == ([own], [unheard])
+
+
+async def test_what_was_read_for_those_who_have_left_is_not_told_to_who_comes_after_them(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await rig.ask(follow(ANN), BOB)
+    reader = await listening(rig)
+    summaries, shown = rig.store.summaries, asyncio.Event()
+
+    async def summaries_late(ids: Sequence[int]) -> list[PostSummary]:
+        found = await summaries(ids)
+        await shown.wait()
+        return found
+
+    monkeypatch.setattr(rig.store, "summaries", summaries_late)
+    id = await publish(rig)
+    await rig.settle()
+    monkeypatch.undo()
+    reader.close()
+    await rig.ask(DeletePost(post=str(id)), ANN)
+    opened = await listening(rig)
+    shown.set()
+    await swept()
+    assert opened.came() == []
 
 
 # -- several workers
