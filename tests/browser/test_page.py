@@ -293,6 +293,56 @@ async def test_what_comes_while_another_order_is_read_is_there_after_it(reader: 
     assert await one.texts() == ["First", "Meanwhile"]
 
 
+async def test_what_goes_or_changes_while_a_further_page_is_read_is_not_shown_as_it_was(
+    reader: OpenReader, author: Author
+) -> None:
+    post, slug = await author.post("Long and lively")
+    goes, changes = [await author.comment(post, text) for text in ("Goes", "Changes")]
+    for n in range(50):
+        await author.comment(post, f"Comment {n}")
+    one = await reader()
+    await one.read(slug)
+
+    async def answer_late(route: Route) -> None:
+        page = await route.fetch()
+        await author.call("DELETE", f"/v1/posts/{post}/comments/{goes}")
+        await author.call("PATCH", f"/v1/posts/{post}/comments/{changes}", {"body": "As it is now"})
+        await author.comment(post, "Comes last")
+        await one.see(one.pill.get_by_text("2 new comments"))
+        await route.fulfill(response=page)
+
+    await one.page.route(re.compile(r"/comments\?.*after="), answer_late)
+    await one.page.get_by_role("button", name="Show more comments").click()
+    await one.see(one.page.locator(".comment:last-child", has_text=re.compile("Goes|This comment was deleted")))
+    assert (await one.texts())[-2:] == ["As it is now", "This comment was deleted."]
+
+
+async def test_a_further_page_that_comes_after_another_order_was_chosen_is_not_shown(
+    reader: OpenReader, author: Author
+) -> None:
+    post, slug = await author.post("Second thoughts")
+    for n in range(110):
+        await author.comment(post, f"Comment {n}")
+    one = await reader()
+    await one.read(slug)
+    chosen = asyncio.Event()
+
+    async def answer_late(route: Route) -> None:
+        page = await route.fetch()
+        await chosen.wait()
+        await route.fulfill(response=page)
+
+    more = one.page.get_by_role("button", name="Show more comments")
+    await one.page.route(re.compile(r"/comments\?order=newest.*after="), answer_late)
+    await more.click()
+    await one.order("Oldest")
+    await one.see(one.page.locator(".comment:first-child", has_text="Comment 0"))
+    chosen.set()
+    await more.click()
+    await one.see(one.page.locator(".comment", has_text="Comment 99"))
+    assert await one.texts() == [f"Comment {n}" for n in range(100)]
+
+
 async def test_a_link_to_one_comment_leads_to_it_beyond_the_first_page(reader: OpenReader, author: Author) -> None:
     post, slug = await author.post("Linked")
     target = await author.comment(post, "The one that is meant")

@@ -32,8 +32,10 @@ export class Comments {
   #next = null;
   #sending = 0;
   #typedAt = 0;
-  /** While a page is read: what has come meanwhile, which may be newer. */
-  #meanwhile = null;
+  /** Which time it is that the list is begun. */
+  #loading = 0;
+  /** For each page that is being read: what has come meanwhile, which may be newer. */
+  #meanwhile = new Set();
   #hidden;
 
   #heading = h("h2", { id: "comments-title" });
@@ -78,20 +80,12 @@ export class Comments {
 
   /** Read the first page anew. Answers the cursor from where to go on live, or null if it could not be read. */
   async load() {
-    const come = (this.#meanwhile = []);
+    this.#loading += 1;
+    const loading = this.#loading;
     try {
-      const first = this.#context.api.get(`${this.#path}?order=${this.#order}&limit=${PAGE}`);
-      const [page] = await Promise.all([first, this.#hidden.load()]);
-      // Another page was asked for after this one.
-      if (come !== this.#meanwhile) return null;
-      this.#meanwhile = null;
-      this.#clear();
-      this.#put(page);
-      for (const comment of come) this.take(comment);
-      this.#asides.load(this.#moderates);
-      return page.cursor;
+      return await this.#around(() => this.#loadFirst(loading));
     } catch (error) {
-      this.#fail(error);
+      if (loading === this.#loading) this.#fail(error);
       return null;
     }
   }
@@ -111,7 +105,7 @@ export class Comments {
   /** A publication about a comment: its present state. */
   take(comment) {
     if (comment.kind === "pingback") return;
-    this.#meanwhile?.push(comment);
+    for (const come of this.#meanwhile) come.push(comment);
     const item = this.#items.get(comment.id);
     if (item) item.take(comment);
     else if (comment.state !== "visible") this.#waiting.delete(comment.id);
@@ -279,13 +273,43 @@ export class Comments {
 
   // -- pages
 
+  /** Read pages and show them, and take once more what has come meanwhile. */
+  async #around(read) {
+    const come = [];
+    this.#meanwhile.add(come);
+    try {
+      return await read();
+    } finally {
+      this.#meanwhile.delete(come);
+      for (const comment of come) this.take(comment);
+    }
+  }
+
+  async #loadFirst(loading) {
+    const first = this.#context.api.get(`${this.#path}?order=${this.#order}&limit=${PAGE}`);
+    const [page] = await Promise.all([first, this.#hidden.load()]);
+    // Another page was asked for after this one.
+    if (loading !== this.#loading) return null;
+    this.#clear();
+    this.#put(page);
+    this.#asides.load(this.#moderates);
+    return page.cursor;
+  }
+
+  async #loadNext() {
+    const after = this.#next;
+    const page = await this.#context.api.get(`${this.#path}?order=${this.#order}&limit=${PAGE}&after=${encodeURIComponent(after)}`);
+    // The list was begun anew meanwhile, perhaps in another order.
+    if (after !== this.#next) return;
+    const last = this.#list.lastElementChild;
+    this.#put(page);
+    (last?.nextElementSibling ?? last)?.focus({ preventScroll: true });
+  }
+
   async #loadMore() {
     this.#older.disabled = true;
     try {
-      const last = this.#list.lastElementChild;
-      const page = await this.#context.api.get(`${this.#path}?order=${this.#order}&limit=${PAGE}&after=${encodeURIComponent(this.#next)}`);
-      this.#put(page);
-      (last?.nextElementSibling ?? last)?.focus({ preventScroll: true });
+      await this.#around(() => this.#loadNext());
     } catch (error) {
       this.#fail(error);
     } finally {
@@ -293,17 +317,22 @@ export class Comments {
     }
   }
 
+  async #loadBelow(item) {
+    let after = "";
+    do {
+      const page = await this.#context.api.get(`${this.#path}?parent=${item.id}&limit=${THREAD_PAGE}${after}`);
+      if (this.#items.get(item.id) !== item) return;
+      for (const node of page.comments) this.#place(node);
+      after = page.next ? `&after=${encodeURIComponent(page.next)}` : "";
+    } while (after);
+    item.setHidden(0);
+    this.#showWaiting();
+  }
+
   /** All that hangs on one comment. */
   async #loadThread(item) {
     try {
-      let after = "";
-      do {
-        const page = await this.#context.api.get(`${this.#path}?parent=${item.id}&limit=${THREAD_PAGE}${after}`);
-        for (const node of page.comments) this.#place(node);
-        after = page.next ? `&after=${encodeURIComponent(page.next)}` : "";
-      } while (after);
-      item.setHidden(0);
-      this.#showWaiting();
+      await this.#around(() => this.#loadBelow(item));
     } catch (error) {
       this.#fail(error);
     }
