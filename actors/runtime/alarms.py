@@ -54,8 +54,8 @@ class Alarms:
         ring: Callable[[str, RingAlarm, Reply], None],
         gathering: Collection[str] = (),
     ) -> None:
-        """``ring`` replies once: when what came of the alarm is durable, or if nobody heard it; for a job that it led to
-        nobody waits, as jobs have turns of their own. ``gathering`` are the names of those that may wait.
+        """``ring`` replies once: when what came of the alarm is durable, or if nobody heard it; a job that it led to
+        is not waited for, as jobs have turns of their own. ``gathering`` are the names of those that may wait.
         """
         self._store = store
         self._ownership = ownership
