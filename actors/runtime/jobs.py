@@ -28,6 +28,7 @@ INDEXING_MAX: Final = 1
 """Of these each is a statement; together they are fewer than a store has connections."""
 INDEXING_REST: Final = 4.0
 """What is indexed can wait: after each such job, for so many times as long as it took, there is none."""
+INDEXING_REST_MAX_S: Final = 1.0
 
 
 class Jobs:
@@ -64,7 +65,7 @@ class Jobs:
         time = asyncio.get_running_loop().time
         began = time()
         through = await self._finding.index(job.post, job.after, limit=INDEX_CHUNK)
-        await asyncio.sleep((time() - began) * INDEXING_REST)
+        await asyncio.sleep(min((time() - began) * INDEXING_REST, INDEXING_REST_MAX_S))
         return PostIndexed(began=job.after, through=through)
 
     async def _done(self, job: Job) -> Command:

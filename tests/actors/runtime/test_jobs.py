@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from actors.jobs import ChunkPushed, IndexPost, Job, PostIndexed, PushChunk, TendTimeline, TimelineTended
-from actors.runtime.jobs import INDEXING_REST, PUSHING_MAX, TENDING_MAX, Jobs
+from actors.runtime.jobs import INDEXING_REST, INDEXING_REST_MAX_S, PUSHING_MAX, TENDING_MAX, Jobs
 from protocol.commands import Command
 from store.memory import MemoryStore
 from store.timelines import Page, Tended, Wishes
@@ -86,17 +86,20 @@ async def test_a_job_that_was_given_up_may_be_begun_again() -> None:
     assert await jobs.do("post:1", PUSH) == ChunkPushed(began=0, ended=None)
 
 
-async def test_indexing_rests_after_each_job_longer_than_it_took(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("took_s", "rest_s"), [(0.1, 0.1 * INDEXING_REST), (10.0, INDEXING_REST_MAX_S)])
+async def test_indexing_rests_after_each_job_for_a_while(
+    took_s: float, rest_s: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
     finding, time = MemoryStore(lambda: 0.0).finding, asyncio.get_running_loop().time
     began: list[float] = []
 
     async def index(post: int, after: int, *, limit: int) -> int:
         began.append(time())
-        await asyncio.sleep(0.5)
+        await asyncio.sleep(took_s)
         return 7
 
     monkeypatch.setattr(finding, "index", index)
     jobs = Jobs(SlowTimelines(), finding)
     tasks = await begin(jobs, *((f"post:{n}", IndexPost(n, 0)) for n in range(3)))
     assert await asyncio.gather(*tasks) == [PostIndexed(began=0, through=7)] * 3
-    assert [at - began[0] for at in began] == pytest.approx([n * 0.5 * (1 + INDEXING_REST) for n in range(3)])
+    assert [at - began[0] for at in began] == pytest.approx([n * (took_s + rest_s) for n in range(3)])
