@@ -180,7 +180,7 @@ async def centrifugo() -> AsyncIterator[Stage]:
         yield Stage(
             process.pid,
             port,
-            wires.centrifuge(wires.CHANNEL),
+            wires.centrifuge(wires.CENTRIFUGO_CHANNEL),
             lambda number, due_us: told.write(wires.api_request(wires.publication(number, due_us))),
         )
 

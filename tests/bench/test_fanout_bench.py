@@ -63,7 +63,7 @@ def test_a_comment_is_asked_for_by_a_command_of_the_protocol() -> None:
 def test_a_request_to_publish_says_its_length() -> None:
     head, _, body = wires.api_request(wires.publication(0, DUE_US)).partition(b"\r\n\r\n")
     assert f"Content-Length: {len(body)}".encode() in head.split(b"\r\n")
-    assert msgspec.json.decode(body)["channel"] == wires.CHANNEL
+    assert msgspec.json.decode(body)["channel"] == wires.CENTRIFUGO_CHANNEL
 
 
 # -- the watchers -----------------------------------------------------------------------------------------------------
@@ -234,6 +234,7 @@ async def test_a_short_run_delivers_everything_and_has_a_line_for_everyone(tmp_p
     ]
     runs = await measure(known, watch, [20], [100], 1, 0.3)
     assert {phase: list(by_name) for phase, by_name in runs.items()} == {
+        Phase(20, pause_s=0.0): [FLOOR],
         Phase(20): [OURS, OURS_SSE, FLOOR],
         Phase(20, 100): [OURS, OURS_SSE],
     }
