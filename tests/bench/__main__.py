@@ -15,6 +15,9 @@ USUAL = ("writes", "fanout")
 
 
 def main(argv: Sequence[str]) -> int:
+    if argv and argv[0] in ("-h", "--help"):
+        print(f"{__doc__}\n\nNAME is one of {', '.join(BENCHMARKS)}, and each has its --help.")
+        return 0
     if not argv or argv[0].startswith("--"):
         return max(BENCHMARKS[name](argv) for name in USUAL)
     if argv[0] in BENCHMARKS:

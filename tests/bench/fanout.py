@@ -130,12 +130,14 @@ class Lane:
         """Publish for so long, until all have everything. Raises ``Incomplete``."""
         # Nothing but what was published since is to arrive: not a second time either.
         check(await self._watchers.report(), 0, self._watchers.count)
-        before, began, server_s, driver_s = self._published, monotonic(), self._server_s(), process_time()
+        before, began = self._published, monotonic()
+        server_s, driver_s = cpu_s(self._stage.pid), process_time()
         if phase.rate is None:
             await self._one_at_a_time(phase.pause_s, seconds)
         else:
             await self._steadily(phase.rate, seconds)
-        took_s, server_s, driver_s = monotonic() - began, self._server_s() - server_s, process_time() - driver_s
+        took_s = monotonic() - began
+        server_s, driver_s = cpu_s(self._stage.pid) - server_s, process_time() - driver_s
         report = await self._watchers.report()
         check(report, self._published - before, self._watchers.count)
         return Measured(
@@ -171,14 +173,11 @@ class Lane:
         self._stage.publish(self._published, due_us)
         self._published += 1
 
-    def _server_s(self) -> float:
-        return cpu_s(self._stage.pid)
-
 
 @asynccontextmanager
 async def lane(contestant: Contestant, program: str, watchers: int) -> AsyncIterator[Lane]:
-    async with contestant.open() as stage, watching(program, stage.port, watchers, stage.wire) as watching_:
-        yield Lane(stage, watching_)
+    async with contestant.open() as stage, watching(program, stage.port, watchers, stage.wire) as all_watching:
+        yield Lane(stage, all_watching)
 
 
 async def measure(
@@ -196,13 +195,14 @@ async def measure(
             for phase in phases * rounds:
                 for contestant, its_lane in lanes:
                     if phase.takes(contestant):
-                        measured = await run(its_lane, contestant, phase, seconds)
+                        measured = await run_or_end(its_lane, contestant, phase, seconds)
                         runs.setdefault(phase, {}).setdefault(contestant.name, []).append(measured)
                         print(f"{phase!s:50} {contestant.name:20} {_described(measured)}", flush=True)
     return runs
 
 
-async def run(its_lane: Lane, contestant: Contestant, phase: Phase, seconds: float) -> Measured:
+async def run_or_end(its_lane: Lane, contestant: Contestant, phase: Phase, seconds: float) -> Measured:
+    """End the benchmark where a delivery is missing or wrong: it has no result then."""
     try:
         return await its_lane.run(phase, seconds)
     except Incomplete as error:

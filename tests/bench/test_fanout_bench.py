@@ -18,7 +18,7 @@ from protocol.gateway.frames import text_frame, text_frames
 from protocol.gateway.sse import SseForm
 from protocol.gateway.websocket import WebSocketForm
 from tests.bench import wires
-from tests.bench.contestants import FLOOR, OURS, OURS_SSE, Contestant, floor, ours_by_events, ours_by_websocket
+from tests.bench.contestants import FLOOR, OURS, OURS_SSE, contestants
 from tests.bench.fanout import Measured, Phase, Spread, cpu_s, measure, ratios, report, shortcomings
 from tests.bench.watchers import Incomplete, Report, Watchers, check, compiled, watching
 
@@ -225,18 +225,14 @@ def test_results_that_stay_behind_are_named() -> None:
 
 
 @needs_compiler
-async def test_a_short_run_delivers_everything_and_has_a_line_for_everyone(tmp_path: Path) -> None:
+async def test_all_that_can_be_started_deliver_everything_in_a_short_run(tmp_path: Path) -> None:
     watch, send = compiled("watch", tmp_path), compiled("send", tmp_path)
-    known = [
-        Contestant(OURS, ours_by_websocket, hot=True),
-        Contestant(OURS_SSE, ours_by_events, hot=True),
-        Contestant(FLOOR, lambda: floor(send)),
-    ]
+    known = contestants(send)
     runs = await measure(known, watch, [20], [100], 1, 0.3)
     assert {phase: list(by_name) for phase, by_name in runs.items()} == {
         Phase(20, pause_s=0.0): [FLOOR],
-        Phase(20): [OURS, OURS_SSE, FLOOR],
-        Phase(20, 100): [OURS, OURS_SSE],
+        Phase(20): [each.name for each in known],
+        Phase(20, 100): [each.name for each in known if each.hot],
     }
     text = report(runs, "a command", 0.0)
     assert text.count(f"\n| {OURS} |") == 2

@@ -39,7 +39,7 @@ enum {
     EVENTS_MAX = 256,
     BUCKET_US = 10,
     BUCKETS = 1 << 20,     /* latencies up to ten seconds; longer ones are in the last */
-    STDIN = -1,
+    DIGITS_BYTES = 30,     /* "0000000012 at 0000001234567890" */
 };
 
 struct bytes {
@@ -72,7 +72,7 @@ static double cpu_before_s;
 
 static void fail(const char *what)
 {
-    fprintf(stderr, "watch: %s: %s\n", what, strerror(errno));
+    fprintf(stderr, "watch: %s%s%s\n", what, errno ? ": " : "", errno ? strerror(errno) : "");
     exit(1);
 }
 
@@ -107,7 +107,7 @@ static void send_whole(int socket, struct bytes message)
 static void open_more(void)
 {
     while (opened < connection_count && opened - ready < OPENING_MAX) {
-        struct epoll_event event = {.events = EPOLLIN, .data.fd = opened};
+        struct epoll_event event = {.events = EPOLLIN, .data.ptr = &connections[opened]};
         int stream = socket(AF_INET, SOCK_STREAM, 0);
         if (stream < 0 || connect(stream, (struct sockaddr *)&server, sizeof server))
             fail("connect");
@@ -143,7 +143,7 @@ static void count_reached(uint32_t number)
         printf("reached %" PRIu32 "\n", number);
 }
 
-/* What stands behind the mark: "0000000012 at 0000001234567890". */
+/* digits stand behind the mark. */
 static void take_publication(struct connection *connection, const char *digits, uint64_t now_us)
 {
     uint32_t number = (uint32_t)number_at(digits, 10);
@@ -162,7 +162,6 @@ static void take_publication(struct connection *connection, const char *digits, 
 /* A frame's payload, an event, or the head of the answer. */
 static void take_unit(struct connection *connection, const char *unit, size_t size, uint64_t now_us)
 {
-    const size_t digits_size = 30;
     const char *end = unit + size, *found;
     if (!connection->greeted) {
         connection->greeted = true;
@@ -180,14 +179,14 @@ static void take_unit(struct connection *connection, const char *unit, size_t si
     }
     uint64_t before = seen.deliveries;
     while ((found = memmem(unit, (size_t)(end - unit), mark.at, mark.size)) &&
-           found + mark.size + digits_size <= end) {
+           found + mark.size + DIGITS_BYTES <= end) {
         take_publication(connection, found + mark.size, now_us);
-        unit = found + mark.size + digits_size;
+        unit = found + mark.size + DIGITS_BYTES;
     }
     seen.others += seen.deliveries == before;
 }
 
-/* How many bytes of ``data`` are its first unit, and where what it says begins; 0 if it is not here whole. */
+/* How many bytes the first unit of the data has, and where what it says begins; 0 if it is not here whole. */
 static size_t unit_size(const struct connection *connection, const char *data, size_t size, size_t *begins)
 {
     const char *end;
@@ -226,8 +225,12 @@ static void read_from(struct connection *connection)
     ssize_t got = recv(connection->socket, data + rest->size, READ_BYTES, 0);
     if (got < 0 && errno == EAGAIN)
         return;
-    if (got <= 0)
+    if (got < 0)
+        fail("recv");
+    if (got == 0) {
+        errno = 0;
         fail("a connection was closed");
+    }
     uint64_t now_us = (uint64_t)(1e6 * seconds(CLOCK_MONOTONIC));
     size_t size = rest->size + (size_t)got, at = 0;
     uint64_t before = seen.deliveries;
@@ -271,7 +274,7 @@ static void report(void)
 
 int main(int argc, char **argv)
 {
-    struct epoll_event due[EVENTS_MAX], stdin_event = {.events = EPOLLIN, .data.fd = STDIN};
+    struct epoll_event due[EVENTS_MAX], stdin_event = {.events = EPOLLIN, .data.ptr = NULL};
     char command[64];
     if (argc != 10) {
         fprintf(stderr, "usage: watch PORT CONNECTIONS FORM MARK OPENING HELLO READY PING PONG\n");
@@ -295,8 +298,8 @@ int main(int argc, char **argv)
         if (count < 0 && errno != EINTR)
             fail("epoll_wait");
         for (int at = 0; at < count; at++) {
-            if (due[at].data.fd != STDIN)
-                read_from(&connections[due[at].data.fd]);
+            if (due[at].data.ptr != NULL)
+                read_from(due[at].data.ptr);
             else if (read(STDIN_FILENO, command, sizeof command) > 0)
                 report();
             else
