@@ -186,15 +186,26 @@ static void take_unit(struct connection *connection, const char *unit, size_t si
     seen.others += seen.deliveries == before;
 }
 
+/* How many bytes there are up to the end of the first blank line; 0 if there is none. An event has few
+ * lines, so that memchr() finds it in as many steps, where memmem() looks at each byte. */
+static size_t blank_line(const char *data, size_t size)
+{
+    const char *end = data + size, *at = data;
+    while ((at = memchr(at, '\n', (size_t)(end - at))) && ++at < end)
+        if (*at == '\n')
+            return (size_t)(at + 1 - data);
+    return 0;
+}
+
 /* How many bytes the first unit of the data has, and where what it says begins; 0 if it is not here whole. */
 static size_t unit_size(const struct connection *connection, const char *data, size_t size, size_t *begins)
 {
-    const char *end;
     *begins = 0;
-    if (events || !connection->greeted) {
-        const char *blank = events ? "\n\n" : "\r\n\r\n";
-        end = memmem(data, size, blank, strlen(blank));
-        return end ? (size_t)(end - data) + strlen(blank) : 0;
+    if (events)
+        return blank_line(data, size);
+    if (!connection->greeted) {
+        const char *end = memmem(data, size, "\r\n\r\n", 4);
+        return end ? (size_t)(end - data) + 4 : 0;
     }
     /* RFC 6455, 5.2; a server does not mask. */
     const unsigned char *head = (const unsigned char *)data;
