@@ -1,13 +1,12 @@
 """Fan-out as one would write it first: a WebSocket handler of aiohttp that sends to each of a set."""
 
-import asyncio
-
 import uvloop
 from aiohttp import web
 
+from tests.bench.listening import listen
+
 
 async def serve() -> None:
-    """Listen on a free port of the loopback and print it."""
     watchers: set[web.WebSocketResponse] = set()
 
     async def watch(request: web.Request) -> web.WebSocketResponse:
@@ -34,11 +33,7 @@ async def serve() -> None:
     app = web.Application()
     app.router.add_get("/watch", watch)
     app.router.add_get("/publish", publish)
-    runner = web.AppRunner(app, access_log=None)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    print(f"http://127.0.0.1:{runner.addresses[0][1]}/", flush=True)
-    await asyncio.Event().wait()
+    await listen(app)
 
 
 if __name__ == "__main__":

@@ -41,6 +41,11 @@ class Caller(asyncio.Protocol):
         self._buffer = b""
         self._transport: asyncio.Transport
 
+    async def open(self, port: int) -> None:
+        """Connect to the loopback, and wait until requests can be sent."""
+        await asyncio.get_running_loop().create_connection(lambda: self, "127.0.0.1", port)
+        await self.opened
+
     @property
     def room(self) -> int:
         raise NotImplementedError

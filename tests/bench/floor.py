@@ -1,12 +1,13 @@
 """The floor to compare with: aiohttp, asyncpg, a pool of 16 and one INSERT a comment, as one would write it first."""
 
-import asyncio
 import sys
 
 import asyncpg
 import msgspec
 import uvloop
 from aiohttp import web
+
+from tests.bench.listening import listen
 
 CONNECTIONS = 16
 TABLE = """CREATE TABLE IF NOT EXISTS floor_comment (
@@ -22,7 +23,6 @@ class NewComment(msgspec.Struct):
 
 
 async def serve(database_url: str) -> None:
-    """Listen on a free port of the loopback and print it."""
     decoder = msgspec.json.Decoder(NewComment)
     async with asyncpg.create_pool(database_url, min_size=CONNECTIONS, max_size=CONNECTIONS) as pool:
         await pool.execute(TABLE)
@@ -34,12 +34,7 @@ async def serve(database_url: str) -> None:
 
         app = web.Application()
         app.router.add_post("/comments", create_comment)
-        runner = web.AppRunner(app, access_log=None)
-        await runner.setup()
-        site = web.TCPSite(runner, "127.0.0.1", 0)
-        await site.start()
-        print(f"http://127.0.0.1:{runner.addresses[0][1]}/", flush=True)
-        await asyncio.Event().wait()
+        await listen(app)
 
 
 if __name__ == "__main__":

@@ -1,15 +1,15 @@
 """Fan-out by python-socketio, on aiohttp: whoever publishes, it is emitted to all others."""
 
-import asyncio
 from importlib import import_module
 from typing import Any
 
 import uvloop
 from aiohttp import web
 
+from tests.bench.listening import listen
+
 
 async def serve() -> None:
-    """Listen on a free port of the loopback and print it."""
     # Not needed but for this comparison, and without types.
     socketio: Any = import_module("socketio")
     server = socketio.AsyncServer(async_mode="aiohttp", http_compression=False)
@@ -20,11 +20,7 @@ async def serve() -> None:
     server.on("publish", publish)
     app = web.Application()
     server.attach(app)
-    runner = web.AppRunner(app, access_log=None)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    print(f"http://127.0.0.1:{runner.addresses[0][1]}/", flush=True)
-    await asyncio.Event().wait()
+    await listen(app)
 
 
 if __name__ == "__main__":

@@ -6,8 +6,8 @@ import shutil
 import subprocess
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from pathlib import Path
 from time import monotonic_ns
+from typing import NamedTuple
 
 import msgspec
 import pytest
@@ -22,8 +22,22 @@ from tests.bench.contestants import FLOOR, OURS, OURS_SSE, contestants
 from tests.bench.fanout import Measured, Phase, Spread, cpu_s, measure, ratios, report, shortcomings
 from tests.bench.watchers import Incomplete, Report, Watchers, check, compiled, watching
 
-needs_compiler = pytest.mark.skipif(shutil.which("cc") is None, reason="there is no C compiler")
 DUE_US = 1_234_567
+
+
+class Programs(NamedTuple):
+    """Those written in C, made once."""
+
+    watch: str
+    send: str
+
+
+@pytest.fixture(scope="module")
+def programs(tmp_path_factory: pytest.TempPathFactory) -> Programs:
+    if shutil.which("cc") is None:
+        pytest.skip("There is no C compiler: on Debian, apt-get install gcc libc6-dev")
+    directory = tmp_path_factory.mktemp("programs")
+    return Programs(watch=compiled("watch", directory), send=compiled("send", directory))
 
 
 def measured(per_cpu_s: float) -> Measured:
@@ -101,12 +115,12 @@ class ScriptedServer:
 
 @asynccontextmanager
 async def watched(
-    directory: Path, wire: wires.Wire, answer: bytes, count: int = 3
+    programs: Programs, wire: wires.Wire, answer: bytes, count: int = 3
 ) -> AsyncIterator[tuple[ScriptedServer, Watchers]]:
     scripted = ScriptedServer(answer)
     server = await asyncio.start_server(scripted.serve, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
-    async with server, watching(compiled("watch", directory), port, count, wire) as watchers:
+    async with server, watching(programs.watch, port, count, wire) as watchers:
         # What is said to greet them is not what is tested.
         await watchers.report()
         yield scripted, watchers
@@ -121,9 +135,8 @@ def bytewise(data: bytes) -> Sequence[bytes]:
     return [data[at : at + 1] for at in range(len(data))]
 
 
-@needs_compiler
-async def test_watchers_count_comments_however_they_arrive(tmp_path: Path) -> None:
-    async with watched(tmp_path, wires.bare("/"), wires.FLOOR_ANSWER) as (server, watchers):
+async def test_watchers_count_comments_however_they_arrive(programs: Programs) -> None:
+    async with watched(programs, wires.bare("/"), wires.FLOOR_ANSWER) as (server, watchers):
         counters = text_frame(b'{"push":{"channel":"post:1","pub":{"data":{"type":"counters"}}}}')
         await server.send(frames(0), frames(1, 2) + counters + frames(3), *bytewise(frames(4)))
         await watchers.reached(4)
@@ -138,10 +151,9 @@ async def test_watchers_count_comments_however_they_arrive(tmp_path: Path) -> No
         check(await watchers.report(), 1, 3)
 
 
-@needs_compiler
 @pytest.mark.parametrize("sent", [(0, 2), (0, 0), (1, 0), (0, 1, 1, 2)])
-async def test_watchers_notice_what_is_lost_sent_twice_or_out_of_order(tmp_path: Path, sent: Sequence[int]) -> None:
-    async with watched(tmp_path, wires.bare("/"), wires.FLOOR_ANSWER) as (server, watchers):
+async def test_watchers_notice_what_is_lost_sent_twice_or_out_of_order(programs: Programs, sent: Sequence[int]) -> None:
+    async with watched(programs, wires.bare("/"), wires.FLOOR_ANSWER) as (server, watchers):
         await server.send(*(frames(number) for number in sent))
         await watchers.reached(sent[-1])
         seen = await watchers.report()
@@ -150,23 +162,21 @@ async def test_watchers_notice_what_is_lost_sent_twice_or_out_of_order(tmp_path:
             check(seen, len(sent), 3)
 
 
-@needs_compiler
-async def test_watchers_greet_a_server_and_answer_its_pings(tmp_path: Path) -> None:
+async def test_watchers_greet_a_server_and_answer_its_pings(programs: Programs) -> None:
     wire = wires.centrifuge("post:1")
     head, subscribed = b"HTTP/1.1 101 Switching Protocols\r\n\r\n", text_frame(b'{"id":2,"subscribe":{}}')
-    async with watched(tmp_path, wire, head + subscribed, count=1) as (server, watchers):
+    async with watched(programs, wire, head + subscribed, count=1) as (server, watchers):
         assert await server.heard.get() == wire.hello
         await server.send(text_frame(b"{}"))
         assert await server.heard.get() == wire.pong
         assert (await watchers.report()).others == 0
 
 
-@needs_compiler
-async def test_watchers_read_events(tmp_path: Path) -> None:
+async def test_watchers_read_events(programs: Programs) -> None:
     form = SseForm(chunked=True)
     first = form.frame(b'id: e-0\nretry: 3000\ndata: {"type":"counters"}\n\n')
     answer = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + first
-    async with watched(tmp_path, wires.event_stream("1"), answer) as (server, watchers):
+    async with watched(programs, wires.event_stream("1"), answer) as (server, watchers):
         items = [Published(number + 1, wires.publication(number, DUE_US)) for number in range(4)]
         await server.send(
             form.encode("post:1", "e", items[:1]),
@@ -180,9 +190,8 @@ async def test_watchers_read_events(tmp_path: Path) -> None:
         assert seen.others == 0
 
 
-@needs_compiler
-async def test_watchers_that_are_cut_off_are_no_result(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    async with watched(tmp_path, wires.bare("/"), wires.FLOOR_ANSWER, count=1) as (server, watchers):
+async def test_watchers_that_are_cut_off_are_no_result(programs: Programs, capfd: pytest.CaptureFixture[str]) -> None:
+    async with watched(programs, wires.bare("/"), wires.FLOOR_ANSWER, count=1) as (server, watchers):
         await server.close_all()
         with pytest.raises(Incomplete):
             await watchers.reached(0)
@@ -224,11 +233,9 @@ def test_results_that_stay_behind_are_named() -> None:
     assert len(list(shortcomings(runs))) == 4  # SSE in the quiet phase; both p99; of the floor 5.9 times.
 
 
-@needs_compiler
-async def test_all_that_can_be_started_deliver_everything_in_a_short_run(tmp_path: Path) -> None:
-    watch, send = compiled("watch", tmp_path), compiled("send", tmp_path)
-    known = contestants(send)
-    runs = await measure(known, watch, [20], [100], 1, 0.3)
+async def test_all_that_can_be_started_deliver_everything_in_a_short_run(programs: Programs) -> None:
+    known = contestants(programs.send)
+    runs = await measure(known, programs.watch, [20], [100], 1, 0.3)
     assert {phase: list(by_name) for phase, by_name in runs.items()} == {
         Phase(20, pause_s=0.0): [FLOOR],
         Phase(20): [each.name for each in known],

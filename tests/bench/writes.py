@@ -104,11 +104,9 @@ def inserts(person: int) -> Iterator[bytes]:
 @asynccontextmanager
 async def connected(callers: Sequence[Caller], port: int) -> AsyncIterator[None]:
     """``callers`` with their connections open, which are closed on leaving."""
-    loop = asyncio.get_running_loop()
     async with asyncio.timeout(OPEN_TIMEOUT_S):
         for caller in callers:
-            await loop.create_connection(lambda caller=caller: caller, "127.0.0.1", port)  # type: ignore[misc]
-            await caller.opened
+            await caller.open(port)
     try:
         yield
     finally:
