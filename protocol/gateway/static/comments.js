@@ -11,6 +11,7 @@ import { Composer } from "./composer.js";
 import { announce, h } from "./dom.js";
 import { Hidden } from "./hidden.js";
 import { ensureAccount } from "./identity.js";
+import { Meanwhile } from "./meanwhile.js";
 import { count, people } from "./words.js";
 
 const ID = /^[1-9][0-9]{0,18}$/;
@@ -34,8 +35,7 @@ export class Comments {
   #typedAt = 0;
   /** Which time it is that the list is begun. */
   #loading = 0;
-  /** For each page that is being read: what has come meanwhile, which may be newer. */
-  #meanwhile = new Set();
+  #meanwhile = new Meanwhile((comment) => this.take(comment));
   #hidden;
 
   #heading = h("h2", { id: "comments-title" });
@@ -83,7 +83,7 @@ export class Comments {
     this.#loading += 1;
     const loading = this.#loading;
     try {
-      return await this.#around(() => this.#loadFirst(loading));
+      return await this.#meanwhile.around(() => this.#loadFirst(loading));
     } catch (error) {
       if (loading === this.#loading) this.#fail(error);
       return null;
@@ -105,7 +105,7 @@ export class Comments {
   /** A publication about a comment: its present state. */
   take(comment) {
     if (comment.kind === "pingback") return;
-    for (const come of this.#meanwhile) come.push(comment);
+    this.#meanwhile.note(comment);
     const item = this.#items.get(comment.id);
     if (item) item.take(comment);
     else if (comment.state !== "visible") this.#waiting.delete(comment.id);
@@ -273,18 +273,6 @@ export class Comments {
 
   // -- pages
 
-  /** Read pages and show them, and take once more what has come meanwhile. */
-  async #around(read) {
-    const come = [];
-    this.#meanwhile.add(come);
-    try {
-      return await read();
-    } finally {
-      this.#meanwhile.delete(come);
-      for (const comment of come) this.take(comment);
-    }
-  }
-
   async #loadFirst(loading) {
     const first = this.#context.api.get(`${this.#path}?order=${this.#order}&limit=${PAGE}`);
     const [page] = await Promise.all([first, this.#hidden.load()]);
@@ -309,7 +297,7 @@ export class Comments {
   async #loadMore() {
     this.#older.disabled = true;
     try {
-      await this.#around(() => this.#loadNext());
+      await this.#meanwhile.around(() => this.#loadNext());
     } catch (error) {
       this.#fail(error);
     } finally {
@@ -332,7 +320,7 @@ export class Comments {
   /** All that hangs on one comment. */
   async #loadThread(item) {
     try {
-      await this.#around(() => this.#loadBelow(item));
+      await this.#meanwhile.around(() => this.#loadBelow(item));
     } catch (error) {
       this.#fail(error);
     }

@@ -1,6 +1,7 @@
 /** The home feed: what those write whom one follows, by page, and live from there on. */
 
 import { announce, h } from "./dom.js";
+import { Meanwhile } from "./meanwhile.js";
 import { Posts } from "./posts.js";
 import { count } from "./words.js";
 
@@ -14,13 +15,12 @@ export class Feed {
   #waiting = new Map();
   /** Version at which a post went: what comes of it later may be older. */
   #gone = new Map();
-  /** For each page that is being read: what has come meanwhile, which may be newer. */
-  #meanwhile = new Set();
+  #meanwhile = new Meanwhile((post) => this.#take(post));
   #pill = h("button", { type: "button", class: "pill", hidden: true, onclick: () => this.#reveal() });
 
   constructor(context, { onChange }) {
     this.#context = context;
-    this.#posts = new Posts(context, { onChange: () => onChange(this.#posts.empty), around: (read) => this.#around(read) });
+    this.#posts = new Posts(context, { onChange: () => onChange(this.#posts.empty), around: (read) => this.#meanwhile.around(read) });
     this.element = h("div", null, h("div", { class: "pill-place top", "aria-live": "polite" }, this.#pill), this.#posts.element);
   }
 
@@ -51,21 +51,9 @@ export class Feed {
     return this.#posts.open("/v1/timeline");
   }
 
-  /** Read a page, and take once more what has come meanwhile. */
-  async #around(read) {
-    const come = [];
-    this.#meanwhile.add(come);
-    try {
-      await read();
-    } finally {
-      this.#meanwhile.delete(come);
-      for (const post of come) this.#take(post);
-    }
-  }
-
   /** A state of a post; it, or a newer one, may have come before. */
   #take(post) {
-    for (const come of this.#meanwhile) come.push(post);
+    this.#meanwhile.note(post);
     if (post.version < this.#gone.get(post.id)) return;
     if (post.state !== "published") {
       this.#gone.set(post.id, post.version);
