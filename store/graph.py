@@ -103,7 +103,7 @@ class Graph(Protocol):
         """Those of ``ids`` from whom a block, or a mute of ``me``, parts ``me``; a mute that is over too, by id."""
         ...
 
-    async def hidden(self, reader: int, ids: Sequence[int]) -> list[int]:
+    async def hidden_from(self, reader: int, ids: Sequence[int]) -> list[int]:
         """Those of ``ids`` of whom ``reader`` sees nothing now, by id.
 
         Either blocks the other, or ``reader`` mutes them, until a time that has not come by the store's clock.

@@ -37,11 +37,11 @@ class MemoryGraph:
 
         return await self._twin.call("unwanted", work)
 
-    async def hidden(self, reader: int, ids: Sequence[int]) -> list[int]:
+    async def hidden_from(self, reader: int, ids: Sequence[int]) -> list[int]:
         def work() -> list[int]:
             return [id for id in sorted(set(ids)) if hidden_from(self._twin, reader, id)]
 
-        return await self._twin.call("hidden", work)
+        return await self._twin.call("hidden_from", work)
 
     async def followers(self, id: int, *, before: Mark = NEWEST, limit: int) -> list[Neighbour]:
         def work() -> list[Neighbour]:

@@ -38,8 +38,8 @@ class PostgresGraph:
         found = await self._fetch(_UNWANTED, me, ids)
         return [id for (id,) in found]
 
-    async def hidden(self, reader: int, ids: Sequence[int]) -> list[int]:
-        found = await self._fetch(_HIDDEN, reader, ids)
+    async def hidden_from(self, reader: int, ids: Sequence[int]) -> list[int]:
+        found = await self._fetch(_HIDDEN_AMONG, reader, ids)
         return [id for (id,) in found]
 
     async def followers(self, id: int, *, before: Mark = NEWEST, limit: int) -> list[Neighbour]:
@@ -118,7 +118,7 @@ EXISTS (SELECT FROM block WHERE blocker = {reader} AND blocked = {author})
         )"""
 
 
-_HIDDEN = f"""\
+_HIDDEN_AMONG = f"""\
 SELECT DISTINCT person.id FROM unnest($2::bigint[]) AS person (id)
 WHERE {hidden_from("$1", "person.id")} ORDER BY person.id"""
 

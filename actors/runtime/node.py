@@ -200,7 +200,7 @@ class Node:
             note=self._note_reads,
         )
         self.people = people.page
-        self.hidden = people.hidden
+        self.hidden_from = people.hidden_from
         self.timeline = timelines.timeline
         self.posts_of = timelines.posts_of
         self.suggestions = people.suggestions

@@ -31,10 +31,10 @@ class People:
         shown = [_listed(neighbour, ends=which == "mutes") for neighbour in page]
         return PeoplePage(shown, Place(*page[-1].mark) if len(found) > limit else None)
 
-    async def hidden(self, reader: int, ids: Sequence[int]) -> Collection[int]:
-        """See ``Backend.hidden``."""
+    async def hidden_from(self, reader: int, ids: Sequence[int]) -> Collection[int]:
+        """See ``Backend.hidden_from``."""
         with available():
-            return await self._graph.hidden(reader, ids)
+            return await self._graph.hidden_from(reader, ids)
 
     async def suggestions(self, me: int, limit: int) -> Sequence[SuggestedPerson]:
         """See ``Backend.suggestions``."""

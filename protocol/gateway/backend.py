@@ -139,7 +139,7 @@ class Backend(Protocol):
         """A page of the followers of account ``of``, or of whom it follows, blocks or mutes."""
         ...
 
-    async def hidden(self, reader: int, ids: Sequence[int]) -> Collection[int]:
+    async def hidden_from(self, reader: int, ids: Sequence[int]) -> Collection[int]:
         """Those of ``ids`` of whom ``reader`` sees nothing now: a block stands between the two, or a mute lasts.
 
         Raises ``Unavailable``.

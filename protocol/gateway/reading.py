@@ -26,7 +26,7 @@ async def read_comments(backend: Backend, command: ReadComments, by: Person) -> 
     others = {author for author in authors if author is not None} - {by.id}
     try:
         async with asyncio.timeout(HIDDEN_TIMEOUT_S):
-            apart = await backend.hidden(by.id, sorted(others)) if others else ()
+            apart = await backend.hidden_from(by.id, sorted(others)) if others else ()
     except (Unavailable, TimeoutError):
         return page
     return without_words(page, authors, apart)

@@ -218,7 +218,7 @@ class RecordingBackend:
     async def people(self, which: PeopleList, of: int, *, before: Place | None, limit: int) -> PeoplePage:
         return PeoplePage([], None)
 
-    async def hidden(self, reader: int, ids: Sequence[int]) -> Collection[int]:
+    async def hidden_from(self, reader: int, ids: Sequence[int]) -> Collection[int]:
         return []
 
     async def suggestions(self, me: int, limit: int) -> Sequence[SuggestedPerson]:

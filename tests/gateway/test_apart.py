@@ -132,15 +132,15 @@ async def test_the_store_is_asked_once_a_page_and_only_for_a_reader_with_others_
     talk = await Talk.of(People(site.api))
     assert words(await talk.page(None)) == UNASKED
     assert words(await talk.page(talk.bob, "view=level&order=oldest&limit=1")) == WHOLE[:1]
-    assert site.store.calls["hidden"] == 0
+    assert site.store.calls["hidden_from"] == 0
     assert words(await talk.page(talk.eve)) == WHOLE
-    assert site.store.calls["hidden"] == 1
+    assert site.store.calls["hidden_from"] == 1
 
 
 async def test_without_the_database_a_page_is_whole_and_says_that_nobody_was_asked(site: HttpSite) -> None:
     talk = await Talk.of(People(site.api))
     await talk.eve.does("PUT", "mute", talk.bob)
-    site.store.faults += [RequestLost("hidden"), RequestLost("hidden")]
+    site.store.faults += [RequestLost("hidden_from"), RequestLost("hidden_from")]
     assert words(await talk.page(talk.eve)) == UNASKED
     async with socket_of(talk.eve) as socket:
         assert words(await rpc(socket, "comment.list", post=talk.post, order="oldest")) == UNASKED
@@ -151,7 +151,7 @@ async def test_without_the_database_a_page_is_whole_and_says_that_nobody_was_ask
 async def test_a_page_does_not_wait_for_a_database_that_does_not_answer(site: HttpSite) -> None:
     talk = await Talk.of(People(site.api))
     await talk.eve.does("PUT", "mute", talk.bob)
-    site.store.faults.append(Held("hidden", asyncio.Event()))
+    site.store.faults.append(Held("hidden_from", asyncio.Event()))
     async with asyncio.timeout(5):
         assert words(await talk.page(talk.eve)) == UNASKED
 

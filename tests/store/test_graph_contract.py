@@ -100,10 +100,10 @@ async def test_of_whom_a_reader_sees_nothing_is_known_by_the_clock_of_the_store(
     blocks, mutes = [block(1, 2), block(3, 1), block(1, 4)], [mute(1, 4), mute(1, 5), over, lasting, mute(8, 1)]
     await writer.write(*people(9), *blocks, *mutes)
 
-    assert await store.graph.hidden(1, range(1, 300)) == [2, 3, 4, 5, 7]
-    assert await store.graph.hidden(1, [9, 5, 6, 5, 3]) == [3, 5]
-    assert await store.graph.hidden(1, []) == []
-    assert await store.graph.hidden(9, range(1, 10)) == []
+    assert await store.graph.hidden_from(1, range(1, 300)) == [2, 3, 4, 5, 7]
+    assert await store.graph.hidden_from(1, [9, 5, 6, 5, 3]) == [3, 5]
+    assert await store.graph.hidden_from(1, []) == []
+    assert await store.graph.hidden_from(9, range(1, 10)) == []
 
 
 # -- lists
