@@ -7,7 +7,6 @@ disturbs all of them; each figure is the median of the rounds, each ratio that o
 
 import argparse
 import asyncio
-import ctypes
 import os
 import resource
 import shutil
@@ -18,7 +17,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from statistics import median
-from time import clock_gettime, monotonic, monotonic_ns, process_time
+from time import monotonic, monotonic_ns, process_time
 from typing import NamedTuple
 
 import uvloop
@@ -35,6 +34,7 @@ from tests.bench.contestants import (
     Stage,
     contestants,
 )
+from tests.bench.measuring import Spread, cpu_s, spread_of
 from tests.bench.results import machine, put_section
 from tests.bench.watchers import Incomplete, Watchers, check, compiled, watching
 from tests.bench.wires import COMMENT_BYTES
@@ -99,16 +99,6 @@ class Measured(Struct, frozen=True, kw_only=True):
     """The share of its core that each used; the latter with the driver."""
     ceiling: float
     """Deliveries that the watchers take in a CPU second of their own."""
-
-
-class Spread(NamedTuple):
-    median: float
-    low: float
-    high: float
-
-    @classmethod
-    def of(cls, values: Sequence[float]) -> "Spread":
-        return cls(median(values), min(values), max(values))
 
 
 Runs = Mapping[Phase, Mapping[str, Sequence[Measured]]]
@@ -209,15 +199,6 @@ async def run_or_end(its_lane: Lane, contestant: Contestant, phase: Phase, secon
         raise SystemExit(f"{phase}, {contestant.name}: {error}") from error
 
 
-def cpu_s(pid: int) -> float:
-    """What the process has used so far, in all its threads, to the nanosecond: ``/proc`` counts in hundredths."""
-    clock = ctypes.c_int()
-    failed = ctypes.CDLL(None).clock_getcpuclockid(pid, ctypes.byref(clock))
-    if failed:
-        raise ProcessLookupError(failed, os.strerror(failed))
-    return clock_gettime(clock.value)
-
-
 def _described(measured: Measured) -> str:
     return (
         f"{measured.per_cpu_s:9,.0f} per CPU s  p50 {measured.p50_ms:7.1f} ms  p99 {measured.p99_ms:7.1f} ms"
@@ -271,10 +252,10 @@ def _rows(runs: Runs, phase: Phase) -> Iterator[Sequence[str]]:
         by_floor = ratios(runs, phase, name, FLOOR, Phase(phase.watchers))
         yield [
             name,
-            _spread([each.per_cpu_s for each in rounds]),
+            spread_of([each.per_cpu_s for each in rounds]),
             "" if by_floor is None else f"{by_floor.median:.2f} ({by_floor.low:.2f}–{by_floor.high:.2f})",
-            _spread([each.p50_ms for each in rounds]),
-            _spread([each.p99_ms for each in rounds]),
+            spread_of([each.p50_ms for each in rounds]),
+            spread_of([each.p99_ms for each in rounds]),
             f"{median(each.joined for each in rounds):.1f}",
             f"{median(each.others for each in rounds):.2f}",
             f"{median(each.bytes_each for each in rounds):,.0f}",
@@ -282,12 +263,6 @@ def _rows(runs: Runs, phase: Phase) -> Iterator[Sequence[str]]:
             f"{median(each.generator for each in rounds):.0%}",
             f"{median(each.ceiling for each in rounds):,.0f}",
         ]
-
-
-def _spread(values: Sequence[float]) -> str:
-    spread = Spread.of(values)
-    few = max(values) < 100
-    return "{} ({}–{})".format(*(f"{value:.1f}" if few else f"{value:,.0f}" for value in spread))
 
 
 def shortcomings(runs: Runs) -> Iterator[str]:

@@ -19,7 +19,8 @@ from protocol.gateway.sse import SseForm
 from protocol.gateway.websocket import WebSocketForm
 from tests.bench import wires
 from tests.bench.contestants import FLOOR, OURS, OURS_SSE, contestants
-from tests.bench.fanout import Measured, Phase, Spread, cpu_s, measure, ratios, report, shortcomings
+from tests.bench.fanout import Measured, Phase, measure, ratios, report, shortcomings
+from tests.bench.measuring import Spread, cpu_s
 from tests.bench.watchers import Incomplete, Report, Watchers, check, compiled, watching
 
 DUE_US = 1_234_567
