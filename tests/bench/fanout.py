@@ -8,8 +8,6 @@ disturbs all of them; each figure is the median of the rounds, each ratio that o
 import argparse
 import asyncio
 import os
-import resource
-import shutil
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
@@ -34,7 +32,7 @@ from tests.bench.contestants import (
     Stage,
     contestants,
 )
-from tests.bench.measuring import Spread, cpu_s, spread_of
+from tests.bench.measuring import Spread, cpu_s, missing, spread_of
 from tests.bench.results import machine, put_section
 from tests.bench.watchers import Incomplete, Watchers, check, compiled, watching
 from tests.bench.wires import COMMENT_BYTES
@@ -46,7 +44,6 @@ RATES = (50, 200, 1_000)
 ROUNDS = 5
 QUIET_PAUSE_S = 0.1
 """Longer than anybody waits whether more is to come."""
-SPARE_FILES = 200
 
 # What is to be reached: ratios of deliveries in a CPU second, and publish-to-delivery on a hot stream.
 OF_FLOOR_MIN = 0.9
@@ -298,8 +295,8 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--watchers", type=int, nargs="+", default=list(WATCHERS), help="connections to a server")
     parser.add_argument("--rates", type=int, nargs="*", default=list(RATES), help="comments a second of hot streams")
     options = parser.parse_args(argv)
-    if missing := _missing(max(options.watchers)):
-        print(f"fan-out is left out: {missing}")
+    if lacking := missing(max(options.watchers)):
+        print(f"fan-out is left out: {lacking}")
         return 0
     load = os.getloadavg()[0]
     with pinned([GENERATOR_CORE]), tempfile.TemporaryDirectory(prefix="plaudit-bench-") as directory:
@@ -316,21 +313,3 @@ def main(argv: Sequence[str]) -> int:
     for shortcoming in found:
         print(shortcoming, file=sys.stderr)
     return 1 if found else 0
-
-
-def _missing(watchers: int) -> str | None:
-    """What it cannot do without."""
-    if (os.cpu_count() or 1) < 2:
-        return "it needs two cores, one for the servers and one for the generator"
-    if shutil.which("cc") is None:
-        return "there is no C compiler (cc) for its generator"
-    if (allowed := _files_allowed()) < watchers + SPARE_FILES:
-        return f"{watchers:,} connections need more open files than the {allowed:,} allowed (ulimit -Hn)"
-    return None
-
-
-def _files_allowed() -> int:
-    """How many files a process may have open, once it asks for all; it and those that it starts may from now on."""
-    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-    return most

@@ -1,11 +1,16 @@
-"""What measures: the time that a process has used, and the spread of a figure over rounds."""
+"""What measures: the time that a process has used, the spread of a figure over rounds, and what it needs."""
 
 import ctypes
 import os
+import resource
+import shutil
 from collections.abc import Sequence
 from statistics import median
 from time import clock_gettime
 from typing import NamedTuple
+
+SPARE_FILES = 200
+"""What a process has open besides its connections."""
 
 
 class Spread(NamedTuple):
@@ -33,3 +38,21 @@ def cpu_s(pid: int) -> float:
     if failed:
         raise ProcessLookupError(failed, os.strerror(failed))
     return clock_gettime(clock.value)
+
+
+def missing(connections: int, *, compiler: bool = True) -> str | None:
+    """What is not here that a benchmark of so many connections cannot do without."""
+    if (os.cpu_count() or 1) < 2:
+        return "it needs two cores, one for the servers and one for the generator"
+    if compiler and shutil.which("cc") is None:
+        return "there is no C compiler (cc) for its generator"
+    if (allowed := _files_allowed()) < connections + SPARE_FILES:
+        return f"{connections:,} connections need more open files than the {allowed:,} allowed (ulimit -Hn)"
+    return None
+
+
+def _files_allowed() -> int:
+    """How many files a process may have open, once it asks for all; it and those that it starts may from now on."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    return most
