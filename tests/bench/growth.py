@@ -14,7 +14,7 @@ class Growth(NamedTuple):
     exponent: float
 
     def at(self, size: float) -> float:
-        return self.factor * size**self.exponent
+        return self.factor * float(size**self.exponent)
 
 
 def fitted(points: Sequence[tuple[float, float]]) -> Growth:
