@@ -66,6 +66,8 @@ class Runner(web.AppRunner):
         self.leave()
         if self.server is not None:
             await self._end_kept(self.server)
+            # Now, and not only in what follows: that first drops whatever clients say, so also that they close.
+            await self.shutdown()
         await super().cleanup()
 
     async def _make_server(self) -> web.Server:

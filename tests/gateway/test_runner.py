@@ -5,6 +5,7 @@ import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+import aiohttp
 import pytest
 from aiohttp import web
 from aiohttp.web_protocol import RequestHandler
@@ -148,3 +149,35 @@ async def test_a_request_that_arrives_too_slowly_does_not_hold_up_the_end() -> N
         client.send(POST[:-1])
         async with asyncio.timeout(5):
             await runner.cleanup()
+
+
+async def test_what_a_client_answers_to_its_close_is_heard_so_that_nobody_waits_for_it_in_vain() -> None:
+    listening: asyncio.Queue[web.WebSocketResponse] = asyncio.Queue()
+    answered = asyncio.Event()
+
+    async def listen(request: web.Request) -> web.WebSocketResponse:
+        response = web.WebSocketResponse()
+        await response.prepare(request)
+        listening.put_nowait(response)
+        assert (await response.receive()).data == "I am told"
+        answered.set()
+        return response
+
+    async def tell(_: web.Application) -> None:
+        while not listening.empty():
+            await listening.get_nowait().send_str("the server ends")
+        async with asyncio.timeout(5):
+            await answered.wait()
+
+    app = web.Application()
+    app.router.add_get("/", listen)
+    app.on_shutdown.append(tell)
+    runner = Runner(app, GatewaySettings(secret=b""))
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    host, port = runner.addresses[0][:2]
+    async with aiohttp.ClientSession() as client, client.ws_connect(f"http://{host}:{port}/") as websocket:
+        ending = asyncio.create_task(runner.cleanup())
+        assert (await websocket.receive()).data == "the server ends"
+        await websocket.send_str("I am told")
+        await ending
