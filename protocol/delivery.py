@@ -37,8 +37,8 @@ class Sink(Protocol):
     """Unique id of the connection."""
     by: Person
 
-    def write(self, data: bytes) -> None:
-        """Hand ``data`` to the transport as it is."""
+    def write(self, data: bytes) -> int:
+        """Hand ``data`` to the transport as it is. Returns what it holds then that the kernel has not taken."""
         ...
 
     def buffered_bytes(self) -> int:

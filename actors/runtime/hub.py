@@ -30,9 +30,11 @@ log = logging.getLogger("plaudit.hub")
 TICK_MIN_S = 0.005
 TICK_MAX_S = 0.05
 """A stream that is busy sends what has gathered at such intervals; a quiet one sends at once."""
-COUNTERS_TICK_S = 0.1
+COUNTERS_TICK_S = 0.11
 WATCHERS_TICK_S = 1.0
 """Counters are sent at most so often: after a write, and when only watchers or views have changed."""
+COUNTERS_EARLY_S = 0.09
+"""So much sooner they may ride behind a publication. With the tick it makes ten in any second, never more."""
 YIELD_EVERY = 256
 """Sockets written to before others get their turn."""
 RECOVER_RETRY_S = 0.5
@@ -83,7 +85,7 @@ class Hub:
         stream.typing = {}
         if stream.shown is None or (shown != stream.shown and shown.version >= stream.shown.version):
             # A message with them was lost, or the actor was here when they were shown last.
-            self._broadcast(stream, [Published(None, self._json.encode(shown))])
+            self._tell(stream, Published(None, self._json.encode(shown)))
             stream.shown = shown.lasting()
         self.resync(key, head, None)
         return stream
@@ -174,10 +176,10 @@ class Hub:
     def _relay_volatile(self, stream: Stream, item: Published) -> None:
         message = self._volatile.decode(item.data)
         if isinstance(message, TypingChanged):
-            self._broadcast(stream, [item])
+            self._tell(stream, item)
         elif stream.shown is None or message.version >= stream.shown.version:
             stream.shown = message.lasting()
-            self._broadcast(stream, [item])
+            self._tell(stream, item)
 
     def numbers(self, key: str, numbers: Numbers) -> None:
         """Durable counters; older ones than were seen are dropped."""
@@ -304,25 +306,29 @@ class Hub:
             stream.tick = loop.call_later(max(0.0, stream.tick_s - since), self._send, stream)
 
     def _send(self, stream: Stream) -> None:
+        now = self._env.monotonic()
+        if stream.counters_tick is not None and stream.counters_free_at - COUNTERS_EARLY_S <= now:
+            stream.counters_tick.cancel()
+            self._send_counters(stream)
         stream.tick = None
         items, stream.gathered = stream.gathered, []
+        riders, stream.riders = stream.riders, []
         if items:
-            stream.sent_at = self._env.monotonic()
-            self._broadcast(stream, items)
+            stream.sent_at = now
+        if items or riders:
+            self._broadcast(stream, Round(stream, items, riders))
 
-    def _broadcast(self, stream: Stream, items: Sequence[Published]) -> None:
-        """Hand ``items`` to everyone who stands where they begin; to many in turns, for the others' sake."""
-        round_ = Round(stream, items)
+    def _broadcast(self, stream: Stream, round_: Round) -> None:
+        """Hand a round to everyone who stands where it begins; to many in turns, for the others' sake."""
         subscriptions = list(stream.subscriptions)
         if len(subscriptions) <= YIELD_EVERY:
             self._deliver(subscriptions, round_)
             return
-        if not round_.volatile:
-            stream.broadcasting = True
+        stream.broadcasting = True
         self._tasks.spawn(self._broadcast_in_turns(stream, subscriptions, round_), f"broadcast {stream.key}")
 
     async def _broadcast_in_turns(
-        self, stream: Stream, subscriptions: Sequence[StreamSubscription], round_: "Round"
+        self, stream: Stream, subscriptions: Sequence[StreamSubscription], round_: Round
     ) -> None:
         began = self._env.monotonic()
         try:
@@ -331,33 +337,54 @@ class Hub:
                 await asyncio.sleep(0)
         finally:
             self._metrics.broadcast_s.observe(self._env.monotonic() - began)
-            if not round_.volatile:
-                stream.broadcasting = False
-                if stream.gathered:
-                    self._schedule(stream)
+            stream.broadcasting = False
+            if stream.gathered or stream.riders:
+                self._schedule(stream)
 
-    def _deliver(self, subscriptions: Sequence[StreamSubscription], round_: "Round") -> None:
-        delivered = 0
+    def _deliver(self, subscriptions: Sequence[StreamSubscription], round_: Round) -> None:
+        """The loop that all fan-out is: a call a socket, and nothing that is the same for all of them."""
+        form, frame = None, b""
+        delivered, base, last = 0, round_.base, round_.last
         for subscription in subscriptions:
-            if not subscription.live:
-                subscription.missed_volatile |= round_.volatile
+            if subscription.position != base or not subscription.live:
+                delivered += self._deliver_elsewhere(subscription, round_)
                 continue
             sink = subscription.sink
-            if sink.buffered_bytes() > BEHIND_BYTES:
-                self._metrics.lagging.inc()
-                subscription.catch_up()
-            elif round_.volatile:
-                sink.write(round_.frame(sink.form))
-                delivered += 1
-            elif subscription.position == round_.base:
-                sink.write(round_.frame(sink.form))
-                subscription.position = round_.last
-                delivered += 1
-            elif subscription.position < round_.last:
-                subscription.catch_up()
+            if sink.form is not form:
+                form = sink.form
+                frame = round_.frame(form)
+            subscription.position = last
+            if sink.write(frame) > BEHIND_BYTES:
+                self._fall_behind(subscription)
+            delivered += 1
         self._metrics.deliveries.inc(delivered)
 
+    def _deliver_elsewhere(self, subscription: StreamSubscription, round_: Round) -> bool:
+        """To who does not stand where the round begins; whether anything was written."""
+        if not subscription.live:
+            subscription.missed_volatile |= round_.volatile
+            return False
+        if subscription.position < round_.last:
+            subscription.catch_up()
+        if not (round_.volatile and subscription.live):
+            return False
+        if subscription.sink.write(round_.rest(subscription.sink.form)) > BEHIND_BYTES:
+            self._fall_behind(subscription)
+        return True
+
+    def _fall_behind(self, subscription: StreamSubscription) -> None:
+        """Its socket takes less than it is sent: it is written to no more until it has drained."""
+        self._metrics.lagging.inc()
+        subscription.catch_up()
+
     # -- what is volatile
+
+    def _tell(self, stream: Stream, message: Published) -> None:
+        """Send a volatile message: behind what the next tick publishes, or at once if there is none."""
+        if stream.tick is None and not stream.broadcasting:
+            self._broadcast(stream, Round(stream, [], [message]))
+        else:
+            stream.riders.append(message)
 
     def _counters_changed(self, stream: Stream, within_s: float) -> None:
         """Send the counters, at most every ``within_s`` seconds; the latest value only."""
@@ -365,7 +392,7 @@ class Hub:
             self._relayed_changed(stream.key)
             return
         now = self._env.monotonic()
-        due = max(now, stream.counters_sent_at + within_s)
+        due = max(now, stream.counters_free_at + within_s - COUNTERS_TICK_S)
         if stream.counters_tick is not None:
             if due >= stream.counters_due:
                 return
@@ -375,11 +402,14 @@ class Hub:
 
     def _send_counters(self, stream: Stream) -> None:
         stream.counters_tick = None
-        stream.counters_sent_at = self._env.monotonic()
+        stream.counters_free_at = max(self._env.monotonic(), stream.counters_free_at) + COUNTERS_TICK_S
         if not stream.relayed and stream.numbers is not None:
-            latest = stream.latest()
+            latest = self._json.encode(stream.latest())
             stream.numbers = stream.numbers.sent()
-            self._broadcast(stream, [Published(None, self._json.encode(latest))])
+            # A commit may have changed what no counter shows: that people were told.
+            if latest != stream.counters_sent:
+                stream.counters_sent = latest
+                self._tell(stream, Published(None, latest))
 
     def _typing_over(self, stream: Stream) -> None:
         before, now = stream.typing_names(), self._env.monotonic()
@@ -389,4 +419,4 @@ class Hub:
     def _typing_changed(self, stream: Stream, before: list[str]) -> None:
         names = stream.typing_names()
         if names != before:
-            self._broadcast(stream, [Published(None, self._json.encode(TypingChanged(people=names)))])
+            self._tell(stream, Published(None, self._json.encode(TypingChanged(people=names))))

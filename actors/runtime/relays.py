@@ -81,8 +81,9 @@ class RelaySink:
         self.form = form
         self._peers = peers
 
-    def write(self, data: bytes) -> None:
+    def write(self, data: bytes) -> int:
         self._peers.send_encoded(self.process, data)
+        return 0
 
     def buffered_bytes(self) -> int:
         return 0

@@ -76,13 +76,18 @@ class Stream:
         self._ring: deque[Published] = deque()
         self._ring_bytes = 0
         self.gathered: list[Published] = []
+        """What the next tick sends."""
+        self.riders: list[Published] = []
+        """Volatile messages that the next tick sends behind it."""
         self.tick_s = 0.0
         self.sent_at = float("-inf")
         self.broadcasting = False
         self.counters_due = 0.0
         self.tick: asyncio.TimerHandle | asyncio.Handle | None = None
         self.counters_tick: asyncio.TimerHandle | None = None
-        self.counters_sent_at = float("-inf")
+        self.counters_free_at = float("-inf")
+        """When counters may be sent again."""
+        self.counters_sent = b""
 
     def append(self, item: Published) -> None:
         assert item.offset == self.head + 1
@@ -119,20 +124,34 @@ class Stream:
 
 
 class Round:
-    """One tick's publications, and the frame of each form, built when the first socket wants it."""
+    """What one tick sends, and the frame of each form, built when the first socket wants it."""
 
-    def __init__(self, stream: Stream, items: Sequence[Published]) -> None:
+    def __init__(self, stream: Stream, items: Sequence[Published], riders: Sequence[Published]) -> None:
+        """``items`` move subscribers, ``riders`` are volatile; one of the two may be empty."""
         self._stream = stream
         self._items = items
+        self._riders = riders
         self._frames: dict[Form, bytes] = {}
-        self.volatile = items[0].offset is None
-        """Then it moves no subscriber."""
-        self.base = (items[0].offset or 0) - 1
-        """Where a subscriber stands who lacks exactly these."""
-        self.last = items[-1].offset or 0
+        self._rests: dict[Form, bytes] = {}
+        self.volatile = bool(riders)
+        first, last = (items[0].offset, items[-1].offset) if items else (None, None)
+        self.base = -1 if first is None else first - 1
+        """Where a subscriber stands who lacks exactly ``items``; nobody stands at -1."""
+        self.last = last or 0
 
     def frame(self, form: Form) -> bytes:
+        """For who stands at ``base``."""
         frame = self._frames.get(form)
         if frame is None:
-            frame = self._frames[form] = form.encode(self._stream.key, self._stream.epoch, self._items)
+            frame = self._frames[form] = self._encode(form, [*self._items, *self._riders])
         return frame
+
+    def rest(self, form: Form) -> bytes:
+        """For who has the items by another way, or needs none."""
+        rest = self._rests.get(form)
+        if rest is None:
+            rest = self._rests[form] = self._encode(form, self._riders)
+        return rest
+
+    def _encode(self, form: Form, items: Sequence[Published]) -> bytes:
+        return form.encode(self._stream.key, self._stream.epoch, items)

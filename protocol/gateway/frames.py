@@ -68,10 +68,14 @@ class Pipe:
         self._transport = transport
         _bound_kernel_buffer(transport)
 
-    def write(self, data: bytes) -> None:
+    def write(self, data: bytes) -> int:
+        """Returns what the transport holds then."""
+        transport = self._transport
         # uvloop raises on a write after an abort.
-        if not self._transport.is_closing():
-            self._transport.write(data)
+        if transport.is_closing():
+            return 0
+        transport.write(data)
+        return transport.get_write_buffer_size()
 
     def buffered_bytes(self) -> int:
         """What the transport holds that the kernel has not taken."""

@@ -217,9 +217,8 @@ class SseConnection:
 
     # -- the sink
 
-    def write(self, data: bytes) -> None:
-        if self._pipe is not None and not self._ended.is_set():
-            self._pipe.write(data)
+    def write(self, data: bytes) -> int:
+        return 0 if self._pipe is None or self._ended.is_set() else self._pipe.write(data)
 
     def buffered_bytes(self) -> int:
         return 0 if self._pipe is None else self._pipe.buffered_bytes()

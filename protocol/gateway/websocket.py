@@ -118,9 +118,8 @@ class WebSocketConnection:
 
     # -- the sink
 
-    def write(self, data: bytes) -> None:
-        if not self._closed:
-            self._pipe.write(data)
+    def write(self, data: bytes) -> int:
+        return 0 if self._closed else self._pipe.write(data)
 
     def buffered_bytes(self) -> int:
         return self._pipe.buffered_bytes()

@@ -98,9 +98,11 @@ class Connection:
 
     # -- the sink
 
-    def write(self, data: bytes) -> None:
-        if not self._closed:
-            self.out.write(data)
+    def write(self, data: bytes) -> int:
+        if self._closed:
+            return 0
+        self.out.write(data)
+        return self.buffered_bytes()
 
     def buffered_bytes(self) -> int:
         return self.out.unread_bytes * BUFFERED_FACTOR

@@ -41,8 +41,9 @@ class RecordingSink:
         self.closed: tuple[int, str] | None = None
         self._buffered_bytes = 0
 
-    def write(self, data: bytes) -> None:
+    def write(self, data: bytes) -> int:
         self.frames.append(msgspec.json.decode(data, type=Frame))
+        return self._buffered_bytes
 
     def buffered_bytes(self) -> int:
         return self._buffered_bytes
