@@ -9,11 +9,13 @@ import tempfile
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from importlib.util import find_spec
+from pathlib import Path
 from typing import cast
 
 from msgspec import Struct
 
 from protocol.gateway.frames import text_frame
+from store.embedded_redis import EmbeddedRedis
 from tests.bench import wires
 from tests.bench.watchers import first_line, running
 from tests.bench.wires import Wire, client_frame
@@ -29,6 +31,7 @@ FLOOR = "floor: send() in C"
 AIOHTTP = "aiohttp, send_str"
 SOCKETIO = "python-socketio"
 CENTRIFUGO = "Centrifugo, memory"
+CENTRIFUGO_REDIS = "Centrifugo, Redis"
 
 
 class Stage(Struct, frozen=True):
@@ -162,52 +165,47 @@ def socketio_peer() -> AbstractAsyncContextManager[Stage]:
 
 
 @asynccontextmanager
-async def centrifugo() -> AsyncIterator[Stage]:
-    """Centrifugo v6 as it is by default, but for who may do what; it is told over its HTTP API."""
+async def centrifugo(redis: bool = False) -> AsyncIterator[Stage]:
+    """Centrifugo v6 as it is by default, but for who may do what; with ``redis``, by a private one."""
     port = _free_port()
     environment = {
         **os.environ,
         "CENTRIFUGO_HTTP_SERVER_ADDRESS": "127.0.0.1",
         "CENTRIFUGO_HTTP_SERVER_PORT": str(port),
-        "CENTRIFUGO_HTTP_API_INSECURE": "true",
         "CENTRIFUGO_CLIENT_INSECURE": "true",
         "CENTRIFUGO_LOG_LEVEL": "error",
     }
+
+    def message(number: int, due_us: int) -> bytes:
+        return wires.centrifugo_publish(number, wires.publication(number, due_us))
+
     async with AsyncExitStack() as opened:
         with pinned([SERVER_CORE]):
+            if redis:
+                directory = opened.enter_context(tempfile.TemporaryDirectory(prefix="plaudit-bench-"))
+                engine = await opened.enter_async_context(EmbeddedRedis(Path(directory)))
+                environment |= {"CENTRIFUGO_ENGINE_TYPE": "redis", "CENTRIFUGO_ENGINE_REDIS_ADDRESS": engine.url}
             process = await opened.enter_async_context(running("centrifugo", environment=environment))
-        told = await opened.enter_async_context(_connected(port))
+        await _listened(port)
+        told = await opened.enter_async_context(publisher(port, wires.centrifugo_publisher()))
         yield Stage(
             process.pid,
             port,
             wires.centrifuge(wires.CENTRIFUGO_CHANNEL),
-            lambda number, due_us: told.write(wires.api_request(wires.publication(number, due_us))),
+            lambda number, due_us: told.write(message(number, due_us)),
         )
 
 
-@asynccontextmanager
-async def _connected(port: int) -> AsyncIterator[asyncio.StreamWriter]:
-    """A connection to a server that will listen soon; what it answers is not looked at."""
+async def _listened(port: int) -> None:
+    """Wait until somebody listens."""
     async with asyncio.timeout(START_TIMEOUT_S):
         while not _listens(port):
             await asyncio.sleep(CONNECT_RETRY_S)
-        reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    reading = asyncio.create_task(_discard(reader), name="answers of a server")
-    try:
-        yield writer
-    finally:
-        reading.cancel()
-        writer.close()
 
 
 def _listens(port: int) -> bool:
     with socket.socket() as tried:
         return tried.connect_ex(("127.0.0.1", port)) == 0
-
-
-async def _discard(reader: asyncio.StreamReader) -> None:
-    while await reader.read(65_536):
-        pass
 
 
 def _free_port() -> int:
@@ -230,6 +228,7 @@ def contestants(floor_program: str) -> list[Contestant]:
         print(f"{SOCKETIO} is left out: it is not installed (pip install python-socketio)")
     if shutil.which("centrifugo"):
         found.append(Contestant(CENTRIFUGO, centrifugo, hot=True))
+        found.append(Contestant(CENTRIFUGO_REDIS, lambda: centrifugo(redis=True), hot=True))
     else:
         print(f"{CENTRIFUGO} is left out: there is no centrifugo on the path")
     return found

@@ -75,10 +75,13 @@ def test_a_comment_is_asked_for_by_a_command_of_the_protocol() -> None:
     assert command.id == 2
 
 
-def test_a_request_to_publish_says_its_length() -> None:
-    head, _, body = wires.api_request(wires.publication(0, DUE_US)).partition(b"\r\n\r\n")
-    assert f"Content-Length: {len(body)}".encode() in head.split(b"\r\n")
-    assert msgspec.json.decode(body)["channel"] == wires.CENTRIFUGO_CHANNEL
+def test_centrifugo_is_told_by_a_command_of_the_protocol() -> None:
+    frame = wires.centrifugo_publish(0, wires.publication(0, DUE_US))
+    payload = frame[frame.index(b"{") :]
+    assert frame == wires.client_frame(payload)
+    told = msgspec.json.decode(payload)
+    assert (told["id"], told["publish"]["channel"]) == (2, wires.CENTRIFUGO_CHANNEL)
+    assert told["publish"]["data"]["comment"]["offset"] == 1
 
 
 # -- the watchers -----------------------------------------------------------------------------------------------------

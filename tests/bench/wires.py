@@ -123,10 +123,14 @@ def push(number: int, due_us: int) -> bytes:
 
 def writer(token: str) -> Wire:
     """Of who writes comments on our server."""
-    hello = client_frame(b'{"id":1,"connect":{"token":"%b"}}' % token.encode())
+    return _connected(b'{"token":"%b"}' % token.encode())
+
+
+def _connected(connect: bytes) -> Wire:
+    """Of a client of the Centrifuge protocol that has subscribed to nothing."""
     return Wire(
         opening=upgrade("/connection/websocket"),
-        hello=hello,
+        hello=client_frame(b'{"id":1,"connect":%b}' % connect),
         ready=b'"connect":{',
         ping=b"{}",
         pong=client_frame(b"{}"),
@@ -139,8 +143,13 @@ def comment(post: str, number: int, due_us: int) -> bytes:
     return client_frame(b'{"id":%d,"rpc":{"method":"comment.create","data":%b}}' % (number + 2, data))
 
 
-def api_request(data: bytes) -> bytes:
-    """The request that has Centrifugo publish it."""
-    body = b'{"channel":"%b","data":%b}' % (CENTRIFUGO_CHANNEL.encode(), data)
-    head = "POST /api/publish HTTP/1.1", "Host: bench", "Content-Type: application/json", f"Content-Length: {len(body)}"
-    return "\r\n".join((*head, "", "")).encode() + body
+def centrifugo_publisher() -> Wire:
+    """Of who may publish whatever there is."""
+    return _connected(b"{}")
+
+
+def centrifugo_publish(number: int, data: bytes) -> bytes:
+    """The command that has Centrifugo publish it."""
+    return client_frame(
+        b'{"id":%d,"publish":{"channel":"%b","data":%b}}' % (number + 2, CENTRIFUGO_CHANNEL.encode(), data)
+    )
