@@ -26,7 +26,7 @@ from actors.runtime.backlog import Backlog
 from protocol.commands import Command, Person
 from protocol.errors import DomainError, Overloaded, Refused
 from store.base import Loaded
-from store.rows import AlarmRow, MarkRow, OperationRow, ReactionRow, Row
+from store.rows import AlarmRow, Author, MarkRow, OperationRow, ReactionRow, Row
 
 MAILBOX_CAPACITY = 1_024
 MAILBOX_BYTES_MAX = 4 << 20
@@ -126,6 +126,8 @@ class Activation:
         self.views_flush_due = False
         self.durable: Numbers | None = None
         """The counters of the last commit; what the hub may show."""
+        self.face = object()
+        """Another one whenever the answer to a read may be another: two that are the same show the same."""
         self._alarms: dict[str, int] = {}
         self._operations: dict[tuple[int, str], OperationRow] = {}
         self._marks: dict[int, int] = {}
@@ -143,6 +145,21 @@ class Activation:
         self._marks = {row.slot: row.id for row in loaded.marks}
         self._alarms = {row.name: row.due_ms for row in loaded.alarms}
         self.durable = actor.numbers(())
+
+    # -- what it is told besides commands
+
+    def watched_by(self, watchers: int) -> None:
+        """So many are subscribed to its stream now."""
+        assert self.actor is not None
+        if self.actor.watchers != watchers:
+            self.actor.watchers = watchers
+            self.face = object()
+
+    def author_changed(self, id: int, author: Author | None) -> None:
+        """Someone has another name or address now: show it, also in texts that are not in memory."""
+        if self.actor is not None:
+            self.actor.author_changed(id, author)
+            self.face = object()
 
     # -- the mailbox
 
@@ -206,6 +223,9 @@ class Activation:
                 publications.append(publication)
         if decision.viewed is not None and self.actor.look(decision.viewed):
             self.views_flush_due = True
+            self.face = object()
+        if decision.events:
+            self.face = object()
         self._messages.extend(decision.messages)
         for name, due_ms in decision.alarms.items():
             self._set_alarm(name, due_ms)

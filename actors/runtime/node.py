@@ -13,7 +13,7 @@ from actors.keys import OUTSIDE, reader_of, slot_of, user_key
 from actors.policy import Policy
 from actors.post import GATHERING
 from actors.poststate import APPLAUSE
-from actors.runtime.activation import Delivery, Envelope, Reply
+from actors.runtime.activation import Activation, Delivery, Envelope, Reply
 from actors.runtime.alarms import Alarms
 from actors.runtime.committer import Committer
 from actors.runtime.directory import Directory, summary_view
@@ -337,6 +337,21 @@ class Node:
         self.submit(key, command, by, op, partial(resolve, future))
         return await future
 
+    def face(self, key: str) -> object | None:
+        """See ``Backend.face``."""
+        showing = self._showing(key)
+        return None if showing is None else showing.face
+
+    def shows(self, key: str, face: object, method: str) -> bool:
+        """See ``Backend.shows``."""
+        showing = self._showing(key)
+        if showing is None or showing.face is not face:
+            return False
+        showing.used_at = self._env.monotonic()
+        showing.commands += 1
+        self._metrics.command(method)
+        return True
+
     async def attach(self, key: str, sink: Sink, since: Cursor | None) -> Attached:
         """See ``Backend.attach``."""
         attach = self._streams.attach if reader_of(key) is None else self._feeds.attach
@@ -365,6 +380,13 @@ class Node:
             raise Unavailable()
         envelope = Envelope(command, by, op, reply, self._env.monotonic(), _size_bytes(command))
         self._registry.submit(key, envelope)
+
+    def _showing(self, key: str) -> Activation | None:
+        """The activation of ``key`` if a read of it would be answered here and at once."""
+        if self._closing or not self._ownership.held():
+            return None
+        showing = self._registry.showing(key)
+        return showing if showing is not None and self._router.is_here(showing.slot) else None
 
     async def _ask_for_nobody(self, key: str, command: Command) -> Any:
         return await self.ask(key, command, SYSTEM)

@@ -136,6 +136,14 @@ class Registry:
         busy = (load for load in loads if load.commands_per_s or load.watchers or load.waiting)
         return heapq.nlargest(limit, busy, key=lambda load: (load.commands_per_s, load.watchers, load.waiting))
 
+    def showing(self, key: str) -> Activation | None:
+        """The activation of ``key`` if a read of it would be answered at once, with nothing that is not durable."""
+        activation = self._activations.get(key)
+        if activation is None or activation.phase is not Phase.READY or not activation.settled:
+            return None
+        activation.watched_by(self._hub.watchers(key))
+        return activation
+
     def submit(self, key: str, envelope: Envelope) -> None:
         """Put a command to its actor. Raises ``DomainError`` if it was not taken."""
         activation = self._activations.get(key)
@@ -166,8 +174,7 @@ class Registry:
 
     def decide(self, activation: Activation, envelope: Envelope) -> None:
         now = self._env.clock()
-        assert activation.actor is not None
-        activation.actor.watchers = self._hub.watchers(activation.key)
+        activation.watched_by(self._hub.watchers(activation.key))
         if isinstance(envelope.command, RingAlarm) and not self._ring_in_time(activation, envelope, now):
             return
         try:
@@ -307,8 +314,7 @@ class Registry:
         """Someone has another name or address now, or none any more: show it in what is in memory."""
         self._renamed.add(id)
         for activation in self._activations.values():
-            if activation.actor is not None:
-                activation.actor.author_changed(id, author)
+            activation.author_changed(id, author)
 
     def look_at_authors(self) -> None:
         """Somebody may have another name by now, and we were not told."""

@@ -126,6 +126,10 @@ class Router:
 
     # -- asking
 
+    def is_here(self, slot: int) -> bool:
+        """Whether commands for ``slot`` are for the actors of this worker."""
+        return self._peers.alone or self._ownership.ours(slot)
+
     def submit(self, key: str, command: Command, by: Person, op: str | None, reply: Reply) -> None:
         """See ``Backend.submit``. Raises ``DomainError`` if the command was not taken."""
         if self._peers.alone:

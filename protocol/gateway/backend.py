@@ -60,6 +60,17 @@ class Backend(Protocol):
         """The answer, once everything it shows is durable. Raises ``DomainError``."""
         ...
 
+    def face(self, key: str) -> object | None:
+        """What an actor shows, to be compared by identity: while it is the same, so is the answer to any read.
+
+        None while that cannot be told: the actor is elsewhere or not in memory, or something of it is not durable.
+        """
+        ...
+
+    def shows(self, key: str, face: object, method: str) -> bool:
+        """Whether the actor shows ``face`` now. If so, this counts as a command ``method`` that it has answered."""
+        ...
+
     async def attach(self, key: str, sink: Sink, since: Cursor | None) -> Attached:
         """Subscribe ``sink`` to the stream of ``key``, from ``since`` or from now. Raises ``DomainError``.
 

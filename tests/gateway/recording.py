@@ -143,6 +143,12 @@ class RecordingBackend:
     async def ask(self, key: str, command: Command, by: Person, op: str | None = None) -> Answer:
         raise Unavailable
 
+    def face(self, key: str) -> None:
+        return None
+
+    def shows(self, key: str, face: object, method: str) -> bool:
+        return False
+
     async def attach(self, key: str, sink: Sink, since: Cursor | None) -> Attached:
         if key == "post:404":
             raise Refused("post_not_found")
