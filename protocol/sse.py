@@ -39,6 +39,10 @@ def comment(text: str = "") -> bytes:
     return b": " + _field(text) + b"\n"
 
 
+LAST_CHUNK: Final = b"0\r\n\r\n"
+"""Ends a chunked body."""
+
+
 def chunk(data: bytes) -> bytes:
     """``data`` as one chunk of a chunked HTTP/1.1 body; not empty, because an empty chunk ends the body."""
     assert data, "an empty chunk ends the body"

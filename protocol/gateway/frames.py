@@ -8,11 +8,10 @@ pinned by ``tests/gateway/test_frames.py``.
 import asyncio
 import socket
 import struct
-from collections.abc import Callable, Iterable
-from typing import Final, cast
+from collections.abc import Iterable
+from typing import Final
 
 from aiohttp import web
-from aiohttp.http import WebSocketReader
 
 # Messages are joined up to this; a longer one has a frame of its own. Clients bound what one frame may hold (1 MiB).
 FRAME_BYTES: Final = 65_536
@@ -21,6 +20,7 @@ NOT_SENT_LOW_WATER_BYTES: Final = 16_384
 
 _FINAL_TEXT: Final = 0x81
 _FINAL_CLOSE: Final = 0x88
+_FINAL_PONG: Final = 0x8A
 _CONTROL_BYTES_MAX: Final = 125
 
 
@@ -53,6 +53,11 @@ def close_frame(code: int, reason: str) -> bytes:
     """A close frame; a reason too long for it is cut."""
     payload = struct.pack("!H", code) + reason.encode()[: _CONTROL_BYTES_MAX - 2]
     return b"%c%c%b" % (_FINAL_CLOSE, len(payload), payload)
+
+
+def pong_frame(payload: bytes) -> bytes:
+    """The answer to a ping of ``payload``."""
+    return b"%c%c%b" % (_FINAL_PONG, len(payload), payload)
 
 
 class Pipe:
@@ -96,25 +101,3 @@ def _bound_kernel_buffer(transport: asyncio.Transport) -> None:
     if option is None or connection is None or connection.family not in (socket.AF_INET, socket.AF_INET6):
         return
     connection.setsockopt(socket.IPPROTO_TCP, option, NOT_SENT_LOW_WATER_BYTES)
-
-
-class _Drain:
-    """Takes what a client sends after its request, which is nothing, and tells when it is gone."""
-
-    def __init__(self, gone: Callable[[], None]) -> None:
-        self._gone = gone
-
-    def feed_data(self, data: bytes) -> tuple[bool, bytes]:
-        return False, b""
-
-    def feed_eof(self) -> None:
-        self._gone()
-
-
-def on_disconnect(request: web.BaseRequest, gone: Callable[[], None]) -> None:
-    """Call ``gone`` when the client of a response that is being written disconnects.
-
-    aiohttp tells a handler only by cancelling it, and only if the whole server is set so, or at its next write.
-    The connection is not to be used for another request.
-    """
-    request.protocol.set_parser(cast(WebSocketReader, _Drain(gone)))

@@ -1,8 +1,9 @@
 """What the long-lived connections share: who is connected, the wheel that wakes them, and how they all end."""
 
 import asyncio
+import logging
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from typing import Final, Protocol
 
 from prometheus_client import CollectorRegistry
@@ -17,6 +18,8 @@ from protocol.gateway.metrics import SocketMetrics
 from protocol.gateway.origins import Origins
 from protocol.gateway.settings import GatewaySettings
 from protocol.gateway.wheel import Wheel
+
+logger = logging.getLogger(__name__)
 
 # What is still open so long after it was asked to close is aborted.
 CLOSE_GRACE_S: Final = 2.0
@@ -131,6 +134,7 @@ class Sockets:
         self.metrics = SocketMetrics(registry, lambda: len(self.connections))
         self.closing = False
         """Whether new connections are turned away."""
+        self._tasks: set[asyncio.Task[None]] = set()
 
     async def __aenter__(self) -> "Sockets":
         await self.wheel.__aenter__()
@@ -138,7 +142,20 @@ class Sockets:
 
     async def __aexit__(self, *_: object) -> None:
         await self.shut_down()
+        if self._tasks:
+            await asyncio.wait(self._tasks)
         await self.wheel.__aexit__()
+
+    def spawn(self, life: Coroutine[None, None, None], name: str) -> None:
+        """Run the life of a connection, which ends soon after the connection."""
+        task = asyncio.create_task(life, name=name)
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, life: asyncio.Task[None]) -> None:
+        self._tasks.discard(life)
+        if not life.cancelled() and (error := life.exception()) is not None:
+            logger.error("a connection failed", exc_info=error)
 
     async def shut_down(self) -> None:
         """Tell every client that the server goes away, to come back elsewhere; each SDK waits a random while."""

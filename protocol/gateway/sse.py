@@ -9,7 +9,6 @@ so that they must be worth nothing. Where a stream is only its owner's, the ids 
 receipt, which no address shows: in ``Last-Event-ID`` it opens the stream again, for as long as the session lives.
 """
 
-import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Final, NamedTuple
 
@@ -20,10 +19,11 @@ from aiohttp_sse import EventSourceResponse
 
 from protocol import sse
 from protocol.cursor import RECEIPT, Cursor, parse_cursor, receipt_in
-from protocol.delivery import Attached, Form, Published
+from protocol.delivery import Attached, Form, Published, Subscription
 from protocol.errors import DomainError, Overloaded, Refused
 from protocol.gateway.addresses import visitor_of
-from protocol.gateway.frames import Pipe, on_disconnect
+from protocol.gateway.frames import Pipe
+from protocol.gateway.handover import take_over
 from protocol.gateway.http import bearer_token
 from protocol.gateway.identity import Identity, Visitor
 from protocol.gateway.sockets import CLOSE_GRACE_S, Sockets
@@ -57,6 +57,10 @@ class SseForm:
 
     def frame(self, blocks: bytes) -> bytes:
         return sse.chunk(blocks) if self._chunked else blocks
+
+    def end(self) -> bytes:
+        """What ends the stream, before the connection is closed."""
+        return sse.LAST_CHUNK if self._chunked else b""
 
 
 class _Handshake(EventSourceResponse):
@@ -209,26 +213,25 @@ class SseConnection:
         self.session = identity.session
         self.address = visitor.address
         self._sockets = sockets
-        self._frame = form.frame
-        self._comment = form.frame(sse.comment())
         self._pipe: Pipe | None = None
-        self._ended = asyncio.Event()
-        self._handler_done = False
+        self._subscription: Subscription | None = None
+        self._ended = False
 
     # -- the sink
 
     def write(self, data: bytes) -> int:
-        return 0 if self._pipe is None or self._ended.is_set() else self._pipe.write(data)
+        return 0 if self._pipe is None or self._ended else self._pipe.write(data)
 
     def buffered_bytes(self) -> int:
         return 0 if self._pipe is None else self._pipe.buffered_bytes()
 
     def close(self, code: int, reason: str) -> None:
         """End the stream; why cannot be said, and a browser comes back by itself."""
-        if not self._ended.is_set():
-            self._sockets.metrics.closed(code)
-            self._ended.set()
-            self._sockets.wheel.schedule(self, CLOSE_GRACE_S)
+        if self._ended:
+            return
+        self._sockets.metrics.closed(code)
+        self._end()
+        self._sockets.wheel.schedule(self, CLOSE_GRACE_S)
 
     def abort(self) -> None:
         if self._pipe is not None:
@@ -237,39 +240,58 @@ class SseConnection:
     # -- its life
 
     async def run(self, request: web.Request, key: str, since: Cursor | None) -> web.StreamResponse:
-        """Serve until either side ends it. Raises ``DomainError`` while nothing was sent yet."""
+        """Begin the stream, which goes on until either side ends it. Raises ``DomainError``; then nothing was sent."""
         self._sockets.connections.add(self)
         try:
             attached = await self._sockets.backend.attach(key, self, since)
-            try:
-                return await self._stream(request, attached, since)
-            finally:
-                attached.subscription.close()
-        finally:
-            self._ended.set()
-            self._sockets.wheel.cancel(self)
-            self._sockets.connections.remove(self)
-
-    async def _stream(self, request: web.Request, attached: Attached, since: Cursor | None) -> web.StreamResponse:
-        response = _Handshake()
-        await response.prepare(request)
-        self._pipe = Pipe(request)
-        on_disconnect(request, self._ended.set)
-        self._pipe.write(self._frame(_opening(attached, since, self._own_form)))
-        attached.subscription.start()
-        self._sockets.wheel.schedule(self, COMMENT_INTERVAL_S)
-        await self._ended.wait()
-        if self._pipe.buffered_bytes():
-            # A client that takes nothing would hold the end of the body, and with it the handler, for ever.
-            self._pipe.abort()
+            self._subscription = attached.subscription
+            response = _Handshake()
+            await response.prepare(request)
+            self._pipe = Pipe(request)
+            take_over(request, lambda _: self)
+        except BaseException:
+            self.feed_eof()
+            raise
+        self._pipe.write(self._own_form.frame(_opening(attached, since, self._own_form)))
+        if self._ended:
+            # It was told to while it began.
+            self._end()
+        else:
+            attached.subscription.start()
+            self._sockets.wheel.schedule(self, COMMENT_INTERVAL_S)
         return response
+
+    def _end(self) -> None:
+        self._ended = True
+        if self._subscription is not None:
+            self._subscription.close()
+        if self._pipe is None:
+            return
+        if self._pipe.buffered_bytes():
+            # A client that takes nothing would hold the end of the body for ever.
+            self._pipe.abort()
+        else:
+            self._pipe.write(self._own_form.end())
+            self._pipe.close()
+
+    def feed_data(self, data: bytes) -> tuple[bool, bytes]:
+        """A client has nothing to say after its request."""
+        return False, b""
+
+    def feed_eof(self) -> None:
+        """The client is gone, or the stream never began."""
+        self._ended = True
+        if self._subscription is not None:
+            self._subscription.close()
+        self._sockets.wheel.cancel(self)
+        self._sockets.connections.remove(self)
 
     def wake(self, now: float) -> float | None:
         """Keep the connection alive; abort what was asked to end and has not."""
-        if self._ended.is_set():
+        if self._ended:
             self.abort()
             return None
-        self.write(self._comment)
+        self.write(self._own_form.frame(sse.comment()))
         return COMMENT_INTERVAL_S
 
 

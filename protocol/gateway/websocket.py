@@ -9,10 +9,11 @@ import asyncio
 import logging
 from collections.abc import Coroutine, Sequence
 from functools import partial
-from typing import Any, Final, Literal
+from typing import Any, Final
 
-from aiohttp import WSMsgType, web
-from aiohttp.abc import AbstractStreamWriter
+from aiohttp import EofStream, WebSocketError, WSCloseCode, WSMsgType, web
+from aiohttp._websocket.reader import WebSocketDataQueue
+from aiohttp.http import WebSocketReader
 
 from protocol import session as conversation
 from protocol.centrifuge import PING, encode_push
@@ -21,7 +22,8 @@ from protocol.commands import ANONYMOUS, Person, ReadComments
 from protocol.delivery import Form, Published, Subscription
 from protocol.errors import BAD_REQUEST, CONNECTION_LIMIT, SHUTDOWN, SLOW, DomainError, Refused
 from protocol.gateway.addresses import visitor_of
-from protocol.gateway.frames import Pipe, close_frame, text_frame, text_frames
+from protocol.gateway.frames import Pipe, close_frame, pong_frame, text_frame, text_frames
+from protocol.gateway.handover import Line, Upgrade, take_over
 from protocol.gateway.reading import read_comments
 from protocol.gateway.settings import GatewaySettings
 from protocol.gateway.sockets import CLOSE_GRACE_S, Sockets
@@ -34,6 +36,8 @@ IN_FLIGHT_MAX: Final = 128
 # Of a client that asks for much and takes nothing: what the transport may hold of its replies.
 UNSENT_BYTES_MAX: Final = 8 << 20
 DRAIN_TIMEOUT_S: Final = 30.0
+# Of a client that says more than is read: as much is parsed ahead.
+AHEAD_BYTES: Final = 65_536
 # Of the first page, what goes into the reply itself; the rest follows as publications.
 FIRST_PAGE_BYTES: Final = 262_144
 _PING_FRAME: Final = text_frame(PING)
@@ -69,17 +73,10 @@ class WebSocketEndpoint:
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """One conversation, from the handshake to its end. Raises ``Refused("origin_not_allowed")``."""
         self._sockets.origins.check(request)
-        response: web.WebSocketResponse[Literal[False]] = web.WebSocketResponse(
-            protocols=[SUBPROTOCOL],
-            compress=False,
-            # aiohttp refuses a message of this size, too.
-            max_msg_size=self._sockets.settings.frame_bytes_max + 1,
-            decode_text=False,
-            autoclose=False,
-        )
-        writer = await response.prepare(request)
-        connection = WebSocketConnection(self._sockets, request, writer, self._form, self._limits)
-        await connection.run(response)
+        response = Upgrade(protocols=[SUBPROTOCOL], compress=False)
+        await response.prepare(request)
+        connection = WebSocketConnection(self._sockets, request, self._form, self._limits)
+        self._sockets.spawn(connection.run(), connection.client)
         return response
 
 
@@ -90,7 +87,6 @@ class WebSocketConnection:
         self,
         sockets: Sockets,
         request: web.Request,
-        writer: AbstractStreamWriter,
         form: Form,
         limits: conversation.Limits,
     ) -> None:
@@ -102,7 +98,7 @@ class WebSocketConnection:
         self.address = self._visitor.address
         self._sockets = sockets
         self._pipe = Pipe(request)
-        self._writer = writer
+        self._line = take_over(request, self._receiver)
         self._loop = asyncio.get_running_loop()
         self._session = Session(self.client, limits, sockets.clock(), version=sockets.version)
         self._replies: list[bytes] = []
@@ -147,7 +143,13 @@ class WebSocketConnection:
 
     # -- its life
 
-    async def run(self, response: web.WebSocketResponse[Literal[False]]) -> None:
+    def _receiver(self, line: Line) -> WebSocketReader:
+        """What takes the client's frames apart for ``_read``; aiohttp refuses a message of its limit, too."""
+        limit = self._sockets.settings.frame_bytes_max + 1
+        self._received = WebSocketDataQueue(line, AHEAD_BYTES, loop=asyncio.get_running_loop())
+        return WebSocketReader(self._received, limit, compress=False, decode_text=False)
+
+    async def run(self) -> None:
         """Serve until either side has closed."""
         sockets = self._sockets
         full = sockets.connections.full(self.address)
@@ -158,7 +160,9 @@ class WebSocketConnection:
                 self.close(*SHUTDOWN)
             elif full:
                 self.close(*CONNECTION_LIMIT)
-            await self._read(response)
+            code = await self._read()
+            if code is not None and not self._closed:
+                self._pipe.write(close_frame(code, ""))
         finally:
             self._finish()
             sockets.wheel.cancel(self)
@@ -167,26 +171,33 @@ class WebSocketConnection:
                 await asyncio.wait(self._tasks)
 
     def _finish(self) -> None:
-        said_why = self._closed
-        if not said_why:
+        if not self._closed:
             self._stop()
         if self._pipe.buffered_bytes():
             # A client that closes without taking what was sent would hold the transport for ever.
             self._pipe.abort()
-        elif said_why:
-            # Or aiohttp would send a second close frame.
+        else:
             self._pipe.close()
 
-    async def _read(self, response: web.WebSocketResponse[Literal[False]]) -> None:
+    async def _read(self) -> int | None:
+        """Hear the client out; the code to close with if it says that it goes, or no WebSocket: None if it is gone."""
         while True:
-            message = await response.receive()
+            try:
+                message = await self._received.read()
+            except EofStream:
+                return None
+            except WebSocketError as error:
+                return error.code
+            if message.type is WSMsgType.CLOSE:
+                return WSCloseCode.OK
+            if self._closed:
+                continue
             if message.type is WSMsgType.TEXT:
-                if not self._closed:
-                    await self._receive(message.data)
+                await self._receive(message.data)
             elif message.type is WSMsgType.BINARY:
                 self.close(*BAD_REQUEST)
-            else:
-                return
+            elif message.type is WSMsgType.PING:
+                self._pipe.write(pong_frame(message.data))
 
     async def _receive(self, frame: bytes) -> None:
         for action in self._session.receive(frame, self._sockets.clock()):
@@ -218,7 +229,7 @@ class WebSocketConnection:
         self._reading = False
         try:
             async with asyncio.timeout(DRAIN_TIMEOUT_S):
-                await self._writer.drain()
+                await self._line.drain()
         except TimeoutError:
             self.close(*SLOW)
         except ConnectionResetError:

@@ -1,9 +1,9 @@
-"""Raw writes, and what they need of aiohttp, asyncio, uvloop and aiofastnet."""
+"""Raw writes and connections taken over, and what they need of aiohttp, asyncio, uvloop and aiofastnet."""
 
 import asyncio
 import socket
 from collections.abc import Callable, Coroutine
-from typing import Any
+from typing import Any, cast
 
 import aiofastnet
 import aiohttp
@@ -17,11 +17,12 @@ from protocol.gateway.frames import (
     NOT_SENT_LOW_WATER_BYTES,
     Pipe,
     close_frame,
-    on_disconnect,
+    pong_frame,
     text_frame,
     text_frames,
 )
-from protocol.sse import chunk
+from protocol.gateway.handover import Line, Upgrade, take_over
+from protocol.sse import LAST_CHUNK, chunk
 
 
 @pytest.mark.parametrize(
@@ -47,6 +48,7 @@ def test_messages_are_joined_into_few_frames_and_a_long_one_has_its_own() -> Non
 def test_a_close_frame_is_a_control_frame_whatever_its_reason() -> None:
     assert close_frame(3001, "shutdown") == b"\x88\x0a\x0b\xb9shutdown"
     assert len(close_frame(3001, "x" * 500)) == 127
+    assert pong_frame(b"are you there") == b"\x8a\x0dare you there"
 
 
 HANDSHAKE = (
@@ -169,26 +171,121 @@ def test_a_client_that_reads_nothing_shows_in_the_buffer(served: Callable[[Handl
     served(handler, scenario)
 
 
-def test_a_client_that_goes_away_is_told_of(served: Callable[[Handler, Scenario], None]) -> None:
-    told = False
+class Heard:
+    """A receiver that keeps what it is told."""
 
-    async def handler(request: web.Request) -> web.StreamResponse:
-        nonlocal told
-        gone = asyncio.Event()
-        response = web.StreamResponse()
-        response.force_close()
+    def __init__(self) -> None:
+        self.data = b""
+        self.more = asyncio.Event()
+        self.gone = asyncio.Event()
+
+    def feed_data(self, data: bytes) -> tuple[bool, bytes]:
+        self.data += data
+        self.more.set()
+        return False, b""
+
+    def feed_eof(self) -> None:
+        self.gone.set()
+
+
+class Taking:
+    """A handler that takes its connection over and returns."""
+
+    def __init__(self, response: Callable[[], web.StreamResponse]) -> None:
+        self._response = response
+        self.heard = Heard()
+        self.taken = asyncio.Event()
+        self.line: Line
+
+    async def handle(self, request: web.Request) -> web.StreamResponse:
+        response = self._response()
         await response.prepare(request)
-        on_disconnect(request, gone.set)
-        Pipe(request).write(chunk(b"here"))
-        await gone.wait()
-        told = True
+        self.pipe = Pipe(request)
+        self.server = request.protocol._manager
+        self.line = take_over(request, lambda _: self.heard)
+        self.taken.set()
         return response
+
+
+def bare_response() -> web.StreamResponse:
+    response = web.StreamResponse()
+    response.enable_chunked_encoding()
+    response.force_close()
+    return response
+
+
+def test_a_connection_that_was_taken_over_outlives_its_handler_and_tells_when_its_client_is_gone(
+    served: Callable[[Handler, Scenario], None],
+) -> None:
+    taking = Taking(bare_response)
 
     async def scenario(client: aiohttp.ClientSession, url: str) -> None:
         async with client.get(url) as response:
+            await taking.taken.wait()
+            server = taking.server
+            assert server is not None
+            # The handler is gone, and the connection still counts.
+            while [cast(object, each) for each in server.connections] != [taking.line]:
+                await asyncio.sleep(0)
+            taking.pipe.write(chunk(b"here"))
             assert await response.content.readany() == b"here"
+            await taking.line.drain()
             response.close()
-        while not told:
-            await asyncio.sleep(0.01)
+        await taking.heard.gone.wait()
+        assert not server.connections
+        with pytest.raises(ConnectionResetError):
+            await taking.line.drain()
 
-    served(handler, scenario)
+    served(taking.handle, scenario)
+
+
+def test_who_has_taken_a_connection_over_ends_its_body(served: Callable[[Handler, Scenario], None]) -> None:
+    taking = Taking(bare_response)
+
+    async def scenario(client: aiohttp.ClientSession, url: str) -> None:
+        async with client.get(url) as response:
+            await taking.taken.wait()
+            taking.pipe.write(chunk(b"all") + LAST_CHUNK)
+            taking.pipe.close()
+            assert await response.read() == b"all"
+
+    served(taking.handle, scenario)
+
+
+def test_what_comes_along_with_a_handshake_is_heard_and_so_is_what_follows(
+    served: Callable[[Handler, Scenario], None],
+) -> None:
+    taking = Taking(lambda: Upgrade(compress=False))
+
+    async def scenario(_: aiohttp.ClientSession, url: str) -> None:
+        reader, writer = await asyncio.open_connection("127.0.0.1", URL(url).port)
+        writer.write(HANDSHAKE + b"early")
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b" and late")
+        while taking.heard.data != b"early and late":
+            await taking.heard.more.wait()
+            taking.heard.more.clear()
+        taking.pipe.write(close_frame(3001, "shutdown"))
+        taking.pipe.close()
+        assert await reader.read() == close_frame(3001, "shutdown")
+        writer.close()
+        await taking.heard.gone.wait()
+
+    served(taking.handle, scenario)
+
+
+def test_a_server_that_ends_cuts_off_what_was_taken_over_and_goes_on(
+    served: Callable[[Handler, Scenario], None],
+) -> None:
+    taking = Taking(bare_response)
+
+    async def scenario(client: aiohttp.ClientSession, url: str) -> None:
+        async with client.get(url) as response:
+            await taking.taken.wait()
+            assert taking.server is not None
+            await taking.server.shutdown(1.0)
+            await taking.heard.gone.wait()
+            with pytest.raises(aiohttp.ClientPayloadError):
+                await response.read()
+
+    served(taking.handle, scenario)
