@@ -51,20 +51,11 @@ class Buckets:
         self._keys_max = keys_max
         self._buckets: OrderedDict[Hashable, TokenBucket] = OrderedDict()
 
-    def take(self, key: Hashable, now: float) -> float:
-        """As ``TokenBucket.take``, of the bucket of ``key``."""
-        return self._of(key, now).take(now)
-
-    def remaining(self, key: Hashable, now: float) -> int:
-        return self._of(key, now).remaining(now)
-
-    def full_in_s(self, key: Hashable, now: float) -> float:
-        return self._of(key, now).full_in_s(now)
-
     def __len__(self) -> int:
         return len(self._buckets)
 
-    def _of(self, key: Hashable, now: float) -> TokenBucket:
+    def of(self, key: Hashable, now: float) -> TokenBucket:
+        """The bucket of ``key``, which counts as used."""
         bucket = self._buckets.get(key)
         if bucket is None:
             bucket = self._buckets[key] = TokenBucket(self._per_s, self.burst, now)

@@ -1,7 +1,9 @@
 """Where a request comes from: the peer, or what trusted proxies say about it."""
 
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address, ip_network
+from typing import Final, NamedTuple
 
 from aiohttp import hdrs, web
 
@@ -10,8 +12,17 @@ from protocol.gateway.identity import Visitor
 AGENT_CHARS_MAX = 512
 UNKNOWN = "unknown"
 """The address of a peer without one, as on a Unix socket."""
+REMEMBERED: Final = 4_096
+"""Addresses whose parsing, which takes as long as all else that is found out of a request, is not repeated."""
 
 Address = IPv4Address | IPv6Address
+
+
+class Hop(NamedTuple):
+    """Where a request came by."""
+
+    address: str
+    trusted: bool
 
 
 class Proxies:
@@ -25,6 +36,7 @@ class Proxies:
         given = list(networks)
         self._unix = "unix" in given
         self._networks = [ip_network(network, strict=False) for network in given if network != "unix"]
+        self._hop = lru_cache(REMEMBERED)(self._parsed)
 
     def client(self, peer: str | None, forwarded: Sequence[str]) -> str:
         """The client's address: the last hop that is no trusted proxy.
@@ -32,23 +44,23 @@ class Proxies:
         Read from the right: each trusted proxy appended whom it heard from, and what stands left of the first stranger
         is whatever the stranger liked to write.
         """
-        address = _address(peer or "")
-        if not self._trusts(address):
-            return _text(address)
-        hops = [hop.strip() for line in forwarded for hop in line.split(",")]
-        for hop in reversed(hops):
-            nearer = _address(hop)
-            if nearer is None:
+        hop = self._hop(peer or "")
+        if not hop.trusted:
+            return hop.address
+        for text in reversed([text.strip() for line in forwarded for text in line.split(",")]):
+            nearer = self._hop(text)
+            if nearer.address == UNKNOWN:
                 break
-            address = nearer
-            if not self._trusts(address):
+            hop = nearer
+            if not hop.trusted:
                 break
-        return _text(address)
+        return hop.address
 
-    def _trusts(self, address: Address | None) -> bool:
+    def _parsed(self, text: str) -> Hop:
+        address = _address(text)
         if address is None:
-            return self._unix
-        return any(address in network for network in self._networks)
+            return Hop(UNKNOWN, trusted=self._unix)
+        return Hop(str(address), trusted=any(address in network for network in self._networks))
 
 
 def visitor_of(request: web.BaseRequest, proxies: Proxies) -> Visitor:
@@ -61,6 +73,8 @@ def visitor_of(request: web.BaseRequest, proxies: Proxies) -> Visitor:
 
 def rate_key(address: str) -> str:
     """What one client is counted by: an IPv4 address, or the /64 that an IPv6 client has all of."""
+    if ":" not in address:
+        return address
     parsed = _address(address)
     if isinstance(parsed, IPv6Address):
         return str(IPv6Network((parsed, 64), strict=False))
@@ -78,7 +92,3 @@ def _address(text: str) -> Address | None:
     except ValueError:
         return None
     return getattr(address, "ipv4_mapped", None) or address
-
-
-def _text(address: Address | None) -> str:
-    return UNKNOWN if address is None else str(address)

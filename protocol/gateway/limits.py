@@ -57,8 +57,9 @@ class Limits:
 
     def _take(self, buckets: Buckets, key: str, what: str) -> Allowance:
         now = self._timer()
-        retry_after_s = buckets.take(key, now)
-        allowance = Allowance(buckets.burst, buckets.remaining(key, now), ceil(buckets.full_in_s(key, now)))
+        bucket = buckets.of(key, now)
+        retry_after_s = bucket.take(now)
+        allowance = Allowance(buckets.burst, bucket.remaining(now), ceil(bucket.full_in_s(now)))
         if retry_after_s:
             raise TooManyRequests(f"too many {what}", allowance, retry_after_s)
         return allowance

@@ -18,13 +18,23 @@ class HttpMetrics:
         self._seconds = Histogram(
             "plaudit_http_request_seconds", "Time from the headers to the answer.", ["route"], registry=registry
         )
+        self._of_labels: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
 
     def count(self, request: web.Request, status: int, seconds: float) -> None:
         resource = request.match_info.route.resource
         route = UNMATCHED if resource is None else resource.canonical
         method = request.method if request.method in _METHODS else "other"
-        self._requests.labels(method, route, status).inc()
-        self._seconds.labels(route).observe(seconds)
+        self.count_of(method, route, status, seconds)
+
+    def count_of(self, method: str, route: str, status: int, seconds: float) -> None:
+        """The same, of a method and route that are known; the children of each labels are looked up once."""
+        labels = method, route, status
+        found = self._of_labels.get(labels)
+        if found is None:
+            found = self._of_labels[labels] = self._requests.labels(*labels), self._seconds.labels(route)
+        requests, took_s = found
+        requests.inc()
+        took_s.observe(seconds)
 
 
 class SocketMetrics:

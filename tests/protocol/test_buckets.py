@@ -29,16 +29,16 @@ def test_a_clock_that_steps_back_neither_gives_nor_takes() -> None:
 
 def test_each_key_has_a_bucket_of_its_own() -> None:
     buckets = Buckets(1.0, 1)
-    assert buckets.take("a", 0.0) == 0.0
-    assert buckets.take("a", 0.0) == 1.0
-    assert buckets.take("b", 0.0) == 0.0
-    assert (buckets.remaining("b", 0.0), buckets.full_in_s("b", 0.0)) == (0, 1.0)
+    assert buckets.of("a", 0.0).take(0.0) == 0.0
+    assert buckets.of("a", 0.0).take(0.0) == 1.0
+    assert buckets.of("b", 0.0).take(0.0) == 0.0
+    assert (buckets.of("b", 0.0).remaining(0.0), buckets.of("b", 0.0).full_in_s(0.0)) == (0, 1.0)
 
 
 def test_the_least_recently_used_is_forgotten_first() -> None:
     buckets = Buckets(1.0, 1, keys_max=2)
     for key in ("a", "b", "a", "c"):
-        buckets.take(key, 0.0)
+        buckets.of(key, 0.0).take(0.0)
     assert len(buckets) == 2
-    assert buckets.take("a", 0.0) == 1.0
-    assert buckets.take("b", 0.0) == 0.0
+    assert buckets.of("a", 0.0).take(0.0) == 1.0
+    assert buckets.of("b", 0.0).take(0.0) == 0.0
