@@ -4,13 +4,19 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 
-from tests.bench import fanout, reads, timelines, writes
+from tests.bench import fanout, reads, restarts, timelines, writes
 
 BENCHMARKS: Mapping[str, Callable[[Sequence[str]], int]] = MappingProxyType(
-    {"writes": writes.main, "fanout": fanout.main, "reads": reads.main, "timelines": timelines.main}
+    {
+        "writes": writes.main,
+        "fanout": fanout.main,
+        "reads": reads.main,
+        "restarts": restarts.main,
+        "timelines": timelines.main,
+    }
 )
 """Each takes its options, writes its section of the results, and returns a status for the shell."""
-USUAL = ("writes", "fanout", "reads")
+USUAL = ("writes", "fanout", "reads", "restarts")
 """Those that take minutes; their options are the same."""
 
 

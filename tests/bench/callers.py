@@ -127,7 +127,7 @@ class WebSocketCaller(Caller):
             self._upgraded = True
             self._transport.write(client_frame(json.dumps({"id": 1, "connect": {"token": self._token}}).encode()))
         at = 0
-        while (end_at := _frame_end(data, at)) is not None:
+        while (end_at := frame_end(data, at)) is not None:
             start, at = end_at
             self._handle(data[start:at])
         self._buffer = data[at:]
@@ -161,7 +161,7 @@ class WebSocketCaller(Caller):
             self._answered(self._in_flight.pop(int(str(reply["id"]))), str(error))
 
 
-def _frame_end(data: bytes, at: int) -> tuple[int, int] | None:
+def frame_end(data: bytes, at: int) -> tuple[int, int] | None:
     """Where the payload of the frame at ``at`` begins and ends, if all of it is there."""
     if len(data) < at + 2:
         return None
