@@ -43,8 +43,13 @@ class Found(Struct, frozen=True, kw_only=True):
     """(person, comment) of who was told about what is gone."""
 
 
+NOTHING_FOUND: Final = Found()
+
+
 class News:
     """The untold news of one post. A *change* is by how much more there are now of something, by account."""
+
+    __slots__ = ("any", "applause", "comments", "gone", "mentions", "post_gone", "reactions", "replies")
 
     def __init__(self) -> None:
         self.any = False

@@ -6,7 +6,7 @@ provides change it.
 
 from collections import OrderedDict
 from collections.abc import Sequence
-from typing import Never, Self
+from typing import Final, Never, Self
 
 import msgspec
 from msgspec import Struct
@@ -27,7 +27,7 @@ from actors.actor import (
 )
 from actors.encoding import Encoder
 from actors.keys import post_key
-from actors.news import Found, News
+from actors.news import NOTHING_FOUND, Found, News
 from actors.numbers import PostNumbers
 from actors.policy import Policy
 from actors.tallies import Applause, Tallies
@@ -43,6 +43,7 @@ from store.rows import Author, CommentRow, FanoutRow, FindingRow, PostRow, PostS
 RECENT_MAX = 128
 """Comments kept in memory with their text; those not yet durable are kept beyond it."""
 APPLAUSE = "applause"
+NOBODY: Final[frozenset[tuple[int, int]]] = frozenset()
 
 
 class PostSnapshot(Struct, frozen=True):
@@ -78,12 +79,12 @@ class PostState:
         self.viewers = Viewers()
         self.sources: dict[str, int] = {}
         self.recent: OrderedDict[int, WrittenComment] = OrderedDict()
-        self.news = News()
+        self._news: News | None = None
         self.told = 0
         """The version up to which people were told."""
-        self.telling: set[tuple[int, int]] = set()
+        self.telling = NOBODY
         """Who was told about what, as of ``NewsTold``, since all was durable: nobody else may know of it yet."""
-        self.found = Found()
+        self.found = NOTHING_FOUND
         self.finding = FindingRow(post_id=post_id, heat=0, indexed_offset=0)
         self.stirred = False
         """Whether something has happened that changes how the post is found."""
@@ -119,7 +120,7 @@ class PostState:
             actor.told = loaded.state.told
         if loaded.views is not None:
             actor._load_views(loaded.views)
-        actor.news = news or actor.news
+        actor._news = news
         actor.finding = loaded.finding or actor.finding
         actor.viewers_told = actor.viewers.viewers
         return actor
@@ -143,6 +144,13 @@ class PostState:
     @property
     def exists(self) -> bool:
         return self.post is not None
+
+    @property
+    def news(self) -> News:
+        """What people were not told of yet; made when it is asked for, for most posts have none."""
+        if self._news is None:
+            self._news = News()
+        return self._news
 
     # -- who may
 
@@ -225,8 +233,8 @@ class PostState:
             case FanoutEnded():
                 self.fanout = None
             case NewsTold(about):
-                self.told, self.news, self.found = self.version, News(), Found()
-                self.telling.update(about)
+                self.told, self._news, self.found = self.version, None, NOTHING_FOUND
+                self.telling = self.telling.union(about)
             case FindingSaved(row):
                 self.finding, self.viewers_told = row, self.viewers.viewers
                 self.stirred = self.head > row.indexed_offset
@@ -355,7 +363,7 @@ class PostState:
     def trim(self) -> None:
         while len(self.recent) > RECENT_MAX:
             self.recent.popitem(last=False)
-        self.telling.clear()
+        self.telling = NOBODY
 
 
 def _not_of_a_post(event: UserEvent) -> Never:

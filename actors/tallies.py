@@ -13,6 +13,8 @@ Target = tuple[int, str]
 class Tallies:
     """One bitmap of people per target and kind."""
 
+    __slots__ = ("_kinds_of", "_people")
+
     def __init__(self) -> None:
         self._people: dict[Target, BitMap] = {}
         self._kinds_of: dict[int, dict[str, int]] = {}
@@ -72,8 +74,11 @@ class Tallies:
 class Applause:
     """Everyone's applause, 0 to 50, bit-sliced: bitmap *i* holds who has bit *i* set in their amount."""
 
+    __slots__ = ("_bits", "total")
+
     def __init__(self) -> None:
-        self._bits = [BitMap() for _ in range(APPLAUSE_BITS)]
+        self._bits: list[BitMap] = []
+        """None while nobody has applauded."""
         self.total = 0
 
     def of(self, person: int) -> int:
@@ -85,6 +90,7 @@ class Applause:
 
     def put(self, person: int, amount: int) -> None:
         self.total += amount - self.of(person)
+        self._bits = self._bits or [BitMap() for _ in range(APPLAUSE_BITS)]
         for bit, people in enumerate(self._bits):
             if amount >> bit & 1:
                 people.add(person)

@@ -44,6 +44,8 @@ class Counts(NamedTuple):
 class CommentTree:
     """Who answers whom. Numbers out of range are simply not there; nothing here raises for them."""
 
+    __slots__ = ("_best", "_children", "_counts", "_flags", "_levels", "_parents", "_score")
+
     def __init__(self, score: Callable[[int], int]) -> None:
         self._score = score
         self._parents = array("I", (ROOT,))

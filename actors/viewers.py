@@ -14,13 +14,18 @@ WINDOW_MS = 30 * 60 * 1000
 class Sample:
     """A set of 32-bit hashes of bounded size."""
 
+    __slots__ = ("_hashes", "_level", "_size")
+
     def __init__(self, size: int = SAMPLE_SIZE) -> None:
         self._size = size
         self._level = 0
-        self._hashes = BitMap()
+        self._hashes: BitMap | None = None
+        """None while it is empty: most posts have not been looked at in this half hour."""
 
     def add(self, item: int) -> int:
         """How many the set stands for more than before: 0 if ``item`` is known or not sampled, else 2^level."""
+        if self._hashes is None:
+            self._hashes = BitMap()
         if item & ((1 << self._level) - 1) or item in self._hashes:
             return 0
         self._hashes.add(item)
@@ -33,21 +38,23 @@ class Sample:
 
     def __len__(self) -> int:
         """The estimate of how many distinct items were added."""
-        return len(self._hashes) << self._level
+        return len(self._hashes or ()) << self._level
 
     def dump(self) -> bytes:
-        return bytes((self._level,)) + self._hashes.serialize()
+        return bytes((self._level,)) + (self._hashes or BitMap()).serialize()
 
     @classmethod
     def load(cls, data: bytes, size: int = SAMPLE_SIZE) -> "Sample":
         sample = cls(size)
         sample._level = data[0]
-        sample._hashes = BitMap.deserialize(data[1:])
+        sample._hashes = BitMap.deserialize(data[1:]) or None
         return sample
 
 
 class Viewers:
     """The views of one post: each viewer once per window of half an hour, and all distinct viewers."""
+
+    __slots__ = ("all", "viewers", "views", "window", "window_ms")
 
     def __init__(self) -> None:
         self.views = 0

@@ -3,7 +3,6 @@
 import asyncio
 import heapq
 import logging
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -169,7 +168,7 @@ class Registry:
             self.decide(activation, envelope)
             return
         activation.phase = Phase.READING
-        activation.mailbox.appendleft(envelope)
+        activation.mailbox.insert(0, envelope)
         self._tasks.spawn(self._read_and_drain(activation, need), f"read {activation.key}")
 
     def decide(self, activation: Activation, envelope: Envelope) -> None:
@@ -416,7 +415,7 @@ class Registry:
 
     def _drain(self, activation: Activation) -> None:
         while activation.mailbox and activation.phase is Phase.READY:
-            envelope = activation.mailbox.popleft()
+            envelope = activation.mailbox.pop(0)
             if self._env.monotonic() - envelope.at > MAILBOX_AGE_S:
                 self.reply(envelope, Overloaded("the command waited too long"))
             elif not self._ownership.held():
@@ -433,7 +432,7 @@ class Registry:
         except StoreUnavailable:
             if activation.phase is Phase.READING:
                 activation.phase = Phase.READY
-                self.reply(activation.mailbox.popleft(), Unavailable())
+                self.reply(activation.mailbox.pop(0), Unavailable())
                 self._drain(activation)
             return
         except Exception:
@@ -441,7 +440,7 @@ class Registry:
             raise
         if activation.phase is Phase.READING:
             activation.phase = Phase.READY
-            envelope = activation.mailbox.popleft()
+            envelope = activation.mailbox.pop(0)
             self.decide(activation, envelope)
             activation.trim()
             self._drain(activation)
@@ -529,7 +528,7 @@ class Registry:
             # To wait for the slot would hold up the commits of all others.
             self.drop(activation, "slot lost")
             return None
-        mailbox, activation.mailbox = activation.mailbox, deque()
+        mailbox, activation.mailbox = activation.mailbox, []
         activation.abandon()
         fresh = self._activations[activation.key] = Activation(activation.key, activation.slot, self._backlog)
         fresh.mailbox = mailbox
