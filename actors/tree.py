@@ -16,6 +16,8 @@ VISIBLE, HELD, DELETED = 0, 1, 2
 STATES: dict[str, int] = {"visible": VISIBLE, "held": HELD, "deleted": DELETED}
 STATE_MASK = 3
 PINGBACK = 4
+SHOWN = (VISIBLE, DELETED)
+"""The flags of what has a place on the page."""
 ROOT = 0
 
 
@@ -50,8 +52,8 @@ class CommentTree:
         self._score = score
         self._parents = array("I", (ROOT,))
         self._flags = bytearray((VISIBLE,))
-        self._levels = array("I", (0,))
-        """Of the root 0, of its children 1, and so on."""
+        self._levels: array[int] | None = None
+        """Of the root 0, of its children 1, and so on. What is derived is made for the first page, not for a load."""
         self._children: dict[int, array[int]] | None = None
         self._counts: Counts | None = None
         self._best: dict[int, list[tuple[int, int]]] = {}
@@ -74,7 +76,7 @@ class CommentTree:
 
     def shown(self, id: int) -> bool:
         """Has a place on the page: a tombstone has, what is held has not, and a pingback stands apart."""
-        return self.state(id) != HELD and not self._flags[id] & PINGBACK
+        return self._flags[id] in SHOWN
 
     def put(self, id: int, parent: int, state: str, kind: str) -> None:
         """Add the next comment, or change the state of one that is there."""
@@ -98,7 +100,8 @@ class CommentTree:
     def _append(self, parent: int, flags: int) -> None:
         self._parents.append(parent)
         self._flags.append(flags)
-        self._levels.append(self._levels[parent] + 1)
+        if self._levels is not None:
+            self._levels.append(self._levels[parent] + 1)
 
     def rescored(self, id: int, before: int) -> None:
         """The score of a comment is no longer ``before``."""
@@ -113,19 +116,19 @@ class CommentTree:
 
     def level(self, parent: int, order: Order, limit: int, after: str | None) -> Page:
         """The children of ``parent``, each with the count of what hangs on it unseen."""
-        counts = self._count()
+        counts, depth = self._count(), self._leveled()[parent]
         placed: list[Placed] = []
         for id in self._siblings(parent, order, after):
             if not self.shown(id):
                 continue
             if len(placed) == limit:
                 return Page(placed, self._mark(placed[-1].id, order))
-            placed.append(Placed(id, self._levels[parent], counts.replies[id], counts.descendants[id]))
+            placed.append(Placed(id, depth, counts.replies[id], counts.descendants[id]))
         return Page(placed, None)
 
     def threads(self, parent: int, order: Order, limit: int, after: str | None) -> Page:
         """Whole threads below ``parent``, each comment before its replies; these oldest first, the top in ``order``."""
-        counts = self._count()
+        counts, levels = self._count(), self._leveled()
         placed: list[Placed] = []
         last_top = ""
         for top, id in self._walk(parent, order, after):
@@ -134,18 +137,19 @@ class CommentTree:
             if len(placed) == limit:
                 return Page(placed, f"{last_top}.{placed[-1].id}")
             last_top = top
-            placed.append(Placed(id, self._levels[id] - 1, counts.replies[id], 0))
+            placed.append(Placed(id, levels[id] - 1, counts.replies[id], 0))
         return Page(placed, None)
 
     def held(self, limit: int, after: str | None) -> Page:
         """What waits for approval, oldest first."""
+        levels = self._leveled()
         placed: list[Placed] = []
         for id in range(_number(after) + 1, len(self._parents)):
             # A hole is flagged both held and pingback, and parentless: it has no text to approve.
             if self.state(id) == HELD and not self._flags[id] & PINGBACK:
                 if len(placed) == limit:
                     return Page(placed, str(placed[-1].id))
-                placed.append(Placed(id, self._levels[id] - 1, 0, 0))
+                placed.append(Placed(id, levels[id] - 1, 0, 0))
         return Page(placed, None)
 
     def pingbacks(self, limit: int, after: str | None) -> Page:
@@ -166,27 +170,39 @@ class CommentTree:
         self._parents = array("I")
         self._parents.frombytes(parents)
         self._flags = bytearray(flags)
-        self._levels = array("I", (0,))
-        for id in range(1, len(self._parents)):
-            self._levels.append(self._levels[self._parents[id]] + 1)
 
-    # -- inside
+    # -- inside: each of these passes over all comments once; with 10,000 it is a page's time, so they are spelt out
+
+    def _leveled(self) -> "array[int]":
+        if self._levels is None:
+            parents = self._parents
+            levels = self._levels = array("I", bytes(4 * len(parents)))
+            for id in range(1, len(parents)):
+                levels[id] = levels[parents[id]] + 1
+        return self._levels
 
     def _child_lists(self) -> dict[int, "array[int]"]:
         if self._children is None:
-            self._children = {}
-            for id in range(1, len(self._parents)):
-                self._children.setdefault(self._parents[id], array("I")).append(id)
+            children = self._children = {}
+            parents = self._parents
+            for id in range(1, len(parents)):
+                siblings = children.get(parents[id])
+                if siblings is None:
+                    children[parents[id]] = array("I", (id,))
+                else:
+                    siblings.append(id)
         return self._children
 
     def _count(self) -> "Counts":
         if self._counts is None:
-            replies, descendants = (array("I", bytes(4 * len(self._parents))) for _ in range(2))
-            for id in range(len(self._parents) - 1, 0, -1):
+            parents, flags = self._parents, self._flags
+            replies, descendants = (array("I", bytes(4 * len(parents))) for _ in range(2))
+            for id in range(len(parents) - 1, 0, -1):
                 # What hangs on a comment that is not shown cannot be reached, and is not counted either.
-                if self.shown(id):
-                    replies[self._parents[id]] += 1
-                    descendants[self._parents[id]] += descendants[id] + 1
+                if flags[id] in SHOWN:
+                    parent = parents[id]
+                    replies[parent] += 1
+                    descendants[parent] += descendants[id] + 1
             self._counts = Counts(replies, descendants)
         return self._counts
 
@@ -232,13 +248,14 @@ class CommentTree:
 
     def _walk(self, parent: int, order: Order, after: str | None) -> Iterator[tuple[str, int]]:
         """(mark of its top, id) in reading order, beyond ``after``: such a mark, a dot, the last comment shown."""
-        level = self._levels[parent] + 1
+        levels = self._leveled()
+        level = levels[parent] + 1
         mark, _, last = (after or "").rpartition(".")
         if mark:
             # As it stood when its thread began: by its score of now, its siblings would be shown again or never.
             top = ".".join(map(str, _numbers(mark, 2 if order == "best" else 1)))
             seen = _number(last)
-            if self.has(seen) and self._levels[seen] >= level:
+            if self.has(seen) and levels[seen] >= level:
                 for id in self._below(seen, level):
                     yield top, id
         for id in self._siblings(parent, order, mark or None):
@@ -250,14 +267,14 @@ class CommentTree:
 
     def _below(self, seen: int, level: int) -> Iterator[int]:
         """What follows ``seen`` in its thread, whose top is at ``level``; not what hangs on a comment not shown."""
-        children = self._child_lists()
+        children, levels = self._child_lists(), self._leveled()
         id = seen
         while True:
             replies = children.get(id, ()) if self.shown(id) else ()
             if replies:
                 id = replies[0]
             else:
-                while self._levels[id] > level:
+                while levels[id] > level:
                     siblings = children[self._parents[id]]
                     at = bisect_right(siblings, id)
                     if at < len(siblings):
