@@ -11,6 +11,7 @@ from msgspec import Struct
 from protocol import requests, views
 from protocol.accounts import AccountView
 from protocol.cluster import ClusterView
+from protocol.commands import Command, ReadComment, ReadComments, ReadPost
 from protocol.finding import SearchHit
 from protocol.graph import ListedPerson, Relationship, SuggestedPerson
 from protocol.notifications import NotificationPage, Preferences, UnreadChanged
@@ -54,6 +55,9 @@ class Endpoint(Struct, frozen=True, kw_only=True):
     """Whether ``Idempotency-Key`` makes a retry safe. Where it is not taken, repeating is harmless anyway."""
     costly: bool = False
     """Counted against the small allowance for sign-ins."""
+    shows: type[Command] | None = None
+    """Which read of the post in its path it is, where all who are not signed in are answered alike: such an answer is
+    kept until the post shows something else."""
 
     def error_codes(self) -> tuple[str, ...]:
         """Every code that it may answer."""
@@ -149,7 +153,7 @@ _POSTS = (
     Endpoint(
         method="GET", path="/v1/posts/{id}", name="read_post", subject="Posts",
         summary="One post with its counters. A draft only for its author and moderators.",
-        answer=views.PostView, headers=("ETag",), errors=_NO_POST,
+        answer=views.PostView, headers=("ETag",), errors=_NO_POST, shows=ReadPost,
     ),
     Endpoint(
         method="GET", path="/v1/posts/by-slug/{slug}", name="read_post_by_slug", subject="Posts",
@@ -198,7 +202,7 @@ _COMMENTS = (
         summary="A page of comments, whole threads or one level, and the cursor to go on live from; without the words"
         " of those from whom a block or a mute parts the reader.",
         query=requests.ListComments, answer=views.CommentPage, headers=("Link", "ETag"),
-        errors=(*_NO_COMMENT, "permission_denied"),
+        errors=(*_NO_COMMENT, "permission_denied"), shows=ReadComments,
     ),
     Endpoint(
         method="POST", path="/v1/posts/{id}/comments", name="create_comment", subject="Comments",
@@ -210,7 +214,7 @@ _COMMENTS = (
     Endpoint(
         method="GET", path="/v1/posts/{id}/comments/{comment}", name="read_comment", subject="Comments",
         summary="One comment, whole, whoever wrote it: also where a page leaves its words out.",
-        answer=views.CommentView, headers=("ETag",), errors=_NO_COMMENT,
+        answer=views.CommentView, headers=("ETag",), errors=_NO_COMMENT, shows=ReadComment,
     ),
     Endpoint(
         method="PATCH", path="/v1/posts/{id}/comments/{comment}", name="edit_comment", subject="Comments",

@@ -18,6 +18,7 @@ from protocol.gateway.graph import Graph
 from protocol.gateway.hosts import HostUsers, Keys, PublishedKeys, SharedSecret, jwks_fetcher
 from protocol.gateway.http import Handler, Server, answer
 from protocol.gateway.intake import Intake
+from protocol.gateway.kept import KeptAnswers
 from protocol.gateway.limits import Limits
 from protocol.gateway.metrics import HttpMetrics
 from protocol.gateway.middleware import Edge
@@ -84,13 +85,16 @@ def make_app(
     _connect(revoked, sockets, hosts)
 
     app = web.Application(client_max_size=settings.frame_bytes_max)
-    Edge(origins, limits, proxies, HttpMetrics(registry), token_bytes=token_bytes, timer=timer).install(app)
+    answers = KeptAnswers(backend)
+    edge = Edge(origins, limits, proxies, HttpMetrics(registry), answers, token_bytes=token_bytes, timer=timer)
+    edge.install(app)
     server = Server(
         backend,
         authentication,
         limits,
         origins,
         proxies,
+        answers,
         body_bytes_max=settings.frame_bytes_max,
         body_timeout_s=settings.body_timeout_s,
     )

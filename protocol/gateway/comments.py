@@ -43,7 +43,7 @@ class Comments:
             after=query.after,
         )
         page = await read_comments(call.backend, command, call.by)
-        return _shown(call, page, headers=None if page.next is None else next_link(call.request, after=page.next))
+        return _shown(page, headers=None if page.next is None else next_link(call.request, after=page.next))
 
     async def create(self, call: Call) -> web.Response:
         body: requests.NewComment = call.body
@@ -72,11 +72,11 @@ class Comments:
         self, call: Call, comment: str, *, status: int = 200, headers: Mapping[str, str] | None = None
     ) -> web.Response:
         view = await call.ask_post(ReadComment(post=call.post, comment=comment))
-        return _shown(call, view, status=status, headers=headers)
+        return _shown(view, status=status, headers=headers)
 
 
-def _shown(call: Call, view: object, *, status: int = 200, headers: Mapping[str, str] | None = None) -> web.Response:
+def _shown(view: object, *, status: int = 200, headers: Mapping[str, str] | None = None) -> web.Response:
     # Reactions and authors' names change without moving the stream: only the bytes themselves tell.
     data = msgspec.json.encode(view)
     tag = blake2b(data, digest_size=8).hexdigest()
-    return tagged(call.request, msgspec.Raw(data), tag, status=status, headers=headers)
+    return tagged(msgspec.Raw(data), tag, status=status, headers=headers)

@@ -15,6 +15,7 @@ from protocol.errors import DomainError, Refused, Unavailable
 from protocol.gateway.addresses import Proxies, visitor_of
 from protocol.gateway.backend import Answer, Backend
 from protocol.gateway.identity import Authenticator, Identity
+from protocol.gateway.kept import OF_UNCHANGED, KeptAnswers, kept
 from protocol.gateway.limits import Allowance, Limits
 from protocol.gateway.origins import Origins
 from protocol.requests import RULES, Body, Query
@@ -112,6 +113,7 @@ class Server:
         limits: Limits,
         origins: Origins,
         proxies: Proxies,
+        answers: KeptAnswers,
         *,
         body_bytes_max: int,
         body_timeout_s: float,
@@ -121,21 +123,39 @@ class Server:
         self._limits = limits
         self._origins = origins
         self._proxies = proxies
+        self._answers = answers
         self._body_bytes_max = body_bytes_max
         self._body_timeout_s = body_timeout_s
 
     def serve(self, endpoint: Endpoint, handler: Handler) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
         """The aiohttp handler of ``endpoint``. What it raises, the middleware answers."""
+        if endpoint.shows is not None:
+            handler = self._keeping(handler, endpoint.shows.method, endpoint.path)
 
         async def handle(request: web.Request) -> web.StreamResponse:
             call = await self._call(endpoint, request)
             try:
                 async with asyncio.timeout(HANDLER_TIMEOUT_S):
-                    return await handler(call)
+                    return _unless_known(request, await handler(call))
             except TimeoutError:
                 raise Unavailable("no answer in time") from None
 
         return handle
+
+    def _keeping(self, handler: Handler, method: str, route: str) -> Handler:
+        """``handler``, with what everyone is answered alike kept: if the post showed the same all the while."""
+
+        async def keep(call: Call) -> web.StreamResponse:
+            request, actor = call.request, f"post:{call.post}"
+            face = self._backend.face(actor)
+            response = await handler(call)
+            alike = request.method == hdrs.METH_GET and hdrs.AUTHORIZATION not in request.headers
+            if alike and face is not None and self._backend.face(actor) is face:
+                answer = kept(response, actor=actor, face=face, method=method, route=route)
+                self._answers.keep(request.raw_path, answer)
+            return response
+
+        return keep
 
     async def _call(self, endpoint: Endpoint, request: web.Request) -> Call:
         visitor = visitor_of(request, self._proxies)
@@ -248,27 +268,30 @@ def no_content() -> web.Response:
     return web.Response(status=204)
 
 
-def tagged(
-    request: web.BaseRequest, value: Any, tag: str, *, status: int = 200, headers: Mapping[str, str] | None = None
-) -> web.Response:
-    """``value`` as JSON with a weak ``ETag``; 304 where the client has it already."""
+def tagged(value: Any, tag: str, *, status: int = 200, headers: Mapping[str, str] | None = None) -> web.Response:
+    """``value`` as JSON with a weak ``ETag``."""
     response = answer(value, status=status, headers=headers)
-    if request.method in (hdrs.METH_GET, hdrs.METH_HEAD) and _has(request, tag):
-        response = web.Response(status=304)
     response.etag = ETag(tag, is_weak=True)
     # What one reader is shown is not for the next one at the same proxy, and is asked for again each time.
     response.headers[hdrs.CACHE_CONTROL] = "private, no-cache"
     return response
 
 
+def _unless_known(request: web.BaseRequest, response: web.StreamResponse) -> web.StreamResponse:
+    """``response``; instead of one that the client has already, that it is unchanged."""
+    tag = response.etag
+    if tag is None or request.method not in (hdrs.METH_GET, hdrs.METH_HEAD):
+        return response
+    if not any(known.value in (tag.value, "*") for known in request.if_none_match or ()):
+        return response
+    headers = {name: response.headers[name] for name in OF_UNCHANGED if name in response.headers}
+    return web.Response(status=304, headers=headers)
+
+
 def next_link(request: web.BaseRequest, **changes: str) -> dict[str, str]:
     """The ``Link`` header to the page after: the same request, with ``changes`` to its query."""
     # Relative: an absolute one would repeat the Host header, which is whatever the client said.
     return {hdrs.LINK: f'<{request.rel_url.update_query(changes)}>; rel="next"'}
-
-
-def _has(request: web.BaseRequest, tag: str) -> bool:
-    return any(etag.value in (tag, "*") for etag in request.if_none_match or ())
 
 
 def error_headers(error: DomainError, retry_after_s: int) -> dict[str, str]:

@@ -4,16 +4,19 @@ Only an ``EventSource`` that comes back is told to try again where that may help
 """
 
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Final
 
-from aiohttp import hdrs, web
+from aiohttp import HttpVersion11, hdrs, web
+from aiohttp.helpers import rfc822_formatted_time
+from aiohttp.http_parser import RawRequestMessage
 from aiohttp.typedefs import Middleware
 
 from protocol.errors import DomainError, Refused
 from protocol.gateway.addresses import Proxies, visitor_of
 from protocol.gateway.http import ALLOWANCE, REQUEST_ID, error_headers
-from protocol.gateway.limits import Limits, TooManyRequests
+from protocol.gateway.kept import KeptAnswers, lines
+from protocol.gateway.limits import Allowance, Limits, TooManyRequests
 from protocol.gateway.metrics import HttpMetrics
 from protocol.gateway.origins import Origins
 from protocol.gateway.sse import is_browser_back, try_again
@@ -47,6 +50,7 @@ class Edge:
         limits: Limits,
         proxies: Proxies,
         metrics: HttpMetrics,
+        answers: KeptAnswers,
         *,
         token_bytes: Callable[[int], bytes],
         timer: Callable[[], float],
@@ -55,12 +59,40 @@ class Edge:
         self._limits = limits
         self._proxies = proxies
         self._metrics = metrics
+        self._answers = answers
         self._token_bytes = token_bytes
         self._timer = timer
 
     def install(self, app: web.Application) -> None:
         app.middlewares.append(self._middleware())
         app.on_response_prepare.append(self._add_headers)
+        app[EDGE] = self
+
+    def at_once(self, message: RawRequestMessage, peer: str | None) -> bytes | None:
+        """All that a request without a body is answered, if the answer was kept: what the handler would answer.
+
+        It is counted, limited and headed like any other. None if it takes a handler, be it to refuse.
+        """
+        began = self._timer()
+        if message.method != hdrs.METH_GET or _says_more(message):
+            return None
+        answer = self._answers.find(message.path)
+        if answer is None:
+            return None
+        headers = message.headers
+        known = headers.get(hdrs.IF_NONE_MATCH)
+        if known is not None and known != answer.tag:
+            return None
+        try:
+            address = self._proxies.client(peer, headers.getall(hdrs.X_FORWARDED_FOR, ()))
+            allowance = self._limits.of_address(address)
+        except TooManyRequests:
+            return None
+        common = self._headers(headers, self._token_bytes(8).hex(), allowance)
+        common[hdrs.DATE] = rfc822_formatted_time()
+        status, head, body = (200, answer.head, answer.body) if known is None else (304, answer.unchanged, b"")
+        self._metrics.count_of(hdrs.METH_GET, answer.route, status, self._timer() - began)
+        return b"".join((head, lines(common), b"\r\n", body))
 
     def _middleware(self) -> Middleware:
         @web.middleware
@@ -110,16 +142,38 @@ class Edge:
 
     async def _add_headers(self, request: web.Request, response: web.StreamResponse) -> None:
         """On the answers of every kind, streams and upgrades too, just before their headers leave."""
-        headers = self._origins.headers(request)
+        headers = self._headers(request.headers, request.get(REQUEST_ID), request.get(ALLOWANCE))
         if hdrs.VARY in response.headers:
             headers[hdrs.VARY] = f"{response.headers[hdrs.VARY]}, {headers[hdrs.VARY]}"
         response.headers.update(headers)
-        response.headers[hdrs.SERVER] = SERVER
-        response.headers["X-Content-Type-Options"] = "nosniff"
-        if (request_id := request.get(REQUEST_ID)) is not None:
-            response.headers["X-Request-Id"] = request_id
-        if (allowance := request.get(ALLOWANCE)) is not None:
-            response.headers.update(allowance.headers())
+
+    def _headers(self, asked: Mapping[str, str], request_id: str | None, allowance: Allowance | None) -> dict[str, str]:
+        """What all answers have, to a request with the headers ``asked``."""
+        headers = self._origins.headers(asked.get(hdrs.ORIGIN), asked.get(hdrs.HOST, ""))
+        headers[hdrs.SERVER] = SERVER
+        headers["X-Content-Type-Options"] = "nosniff"
+        if request_id is not None:
+            headers["X-Request-Id"] = request_id
+        if allowance is not None:
+            headers.update(allowance.headers())
+        return headers
+
+
+EDGE: Final = web.AppKey("edge", Edge)
+"""Where the application that an edge is installed on has it."""
+
+
+def _says_more(message: RawRequestMessage) -> bool:
+    """Whether a request says something that may make a difference to its answer, beyond what those at once look at."""
+    headers = message.headers
+    return (
+        message.should_close
+        or message.upgrade
+        or message.version != HttpVersion11
+        or hdrs.AUTHORIZATION in headers
+        or hdrs.EXPECT in headers
+        or not headers.get(hdrs.ORIGIN, "").isascii()
+    )
 
 
 def problem_response(error: DomainError, request_id: str | None = None) -> web.Response:

@@ -3,7 +3,6 @@
 from collections.abc import Iterable
 
 from aiohttp import hdrs, web
-from multidict import CIMultiDict
 
 from protocol.errors import Refused
 from protocol.pagekeys import origin_of
@@ -53,11 +52,10 @@ class Origins:
         if origin is not None and not self.allows(origin, host_of(request)):
             raise Refused("origin_not_allowed")
 
-    def headers(self, request: web.BaseRequest) -> CIMultiDict[str]:
+    def headers(self, origin: str | None, host: str) -> dict[str, str]:
         """What tells the browser that it may show the answer to the asking page; of any answer, also of an error."""
-        headers: CIMultiDict[str] = CIMultiDict({hdrs.VARY: hdrs.ORIGIN})
-        origin = request.headers.get(hdrs.ORIGIN)
-        if origin is not None and self.allows(origin, host_of(request)):
+        headers: dict[str, str] = {hdrs.VARY: hdrs.ORIGIN}
+        if origin is not None and self.allows(origin, host):
             headers[hdrs.ACCESS_CONTROL_ALLOW_ORIGIN] = origin
             headers[hdrs.ACCESS_CONTROL_EXPOSE_HEADERS] = EXPOSED
         return headers

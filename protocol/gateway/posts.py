@@ -218,7 +218,7 @@ class Posts:
         (view,) = await self._with_bookmarks(call.by, [view])
         # The reader is part of the tag: each sees their own reactions. A bookmark is none of the post's versions.
         tag = f"{view.version}-{call.by.id}" + ("-bookmarked" if view.bookmarked is True else "")
-        return tagged(call.request, view, tag, status=status, headers=headers)
+        return tagged(view, tag, status=status, headers=headers)
 
     async def _with_bookmarks(self, by: Person, views: Sequence[PostView]) -> Sequence[PostView]:
         """What a reader is shown of posts: who is signed in, also whether they are bookmarked."""

@@ -6,18 +6,24 @@ It reaches into aiohttp's protocol class: ``tests/gateway/test_runner.py`` pins 
 
 import asyncio
 import logging
+from collections.abc import Callable
 from http import HTTPStatus
 from typing import Any, Final
 
 from aiohttp import hdrs, web
+from aiohttp.http_parser import RawRequestMessage
+from aiohttp.streams import EMPTY_PAYLOAD
 from aiohttp.web_protocol import RequestHandler
 
 from protocol.errors import DomainError, Refused
-from protocol.gateway.middleware import SERVER, problem_response
+from protocol.gateway.middleware import EDGE, SERVER, problem_response
 from protocol.gateway.settings import GatewaySettings
 from protocol.problems import MEDIA_TYPE, encode_problem
 
 log = logging.getLogger(__name__)
+
+AtOnce = Callable[[RawRequestMessage, str | None], bytes | None]
+"""See ``Edge.at_once``."""
 
 KEEPALIVE_S = 75.0
 """An idle connection is kept for so long: longer than the proxies before it keep theirs."""
@@ -53,6 +59,7 @@ class Runner(web.AppRunner):
         )
         self._header_timeout_s = settings.header_timeout_s
         self._leaving = False
+        self._edge = app.get(EDGE)
         app.on_response_prepare.append(self._say_if_last)
 
     def leave(self) -> None:
@@ -72,7 +79,10 @@ class Runner(web.AppRunner):
 
     async def _make_server(self) -> web.Server:
         server = await super()._make_server()
-        return _Server(server, self._header_timeout_s)
+        return _Server(server, self._header_timeout_s, self._at_once)
+
+    def _at_once(self, message: RawRequestMessage, peer: str | None) -> bytes | None:
+        return None if self._leaving or self._edge is None else self._edge.at_once(message, peer)
 
     async def _say_if_last(self, _: web.Request, response: web.StreamResponse) -> None:
         if self._leaving and response.status != HTTPStatus.SWITCHING_PROTOCOLS:
@@ -98,27 +108,35 @@ class Runner(web.AppRunner):
 class _Server(web.Server):
     """The same server as another, with our connections."""
 
-    def __init__(self, made: web.Server, header_timeout_s: float) -> None:
+    def __init__(self, made: web.Server, header_timeout_s: float, at_once: AtOnce) -> None:
         super().__init__(made.request_handler, request_factory=made.request_factory, loop=made._loop, **made._kwargs)
         self._header_timeout_s = header_timeout_s
+        self._at_once = at_once
 
     def __call__(self) -> RequestHandler:
-        return _Connection(self, self._header_timeout_s, loop=self._loop, **self._kwargs)
+        return _Connection(self, self._header_timeout_s, self._at_once, loop=self._loop, **self._kwargs)
 
 
 class _Connection(RequestHandler):
-    """One connection. Headers have a deadline: from its first moment, then from the first byte of each request."""
+    """One connection. Headers have a deadline: from its first moment, then from the first byte of each request.
 
-    __slots__ = ("_deadline", "_header_timeout_s", "_heard")
+    What can be answered at once is, before aiohttp's task for the connection is woken up.
+    """
 
-    def __init__(self, server: web.Server, header_timeout_s: float, **kwargs: Any) -> None:
+    __slots__ = ("_at_once", "_deadline", "_header_timeout_s", "_heard", "_peer")
+
+    def __init__(self, server: web.Server, header_timeout_s: float, at_once: AtOnce, **kwargs: Any) -> None:
         super().__init__(server, **kwargs)
         self._header_timeout_s = header_timeout_s
+        self._at_once = at_once
+        self._peer: str | None = None
         self._deadline: asyncio.TimerHandle | None = None
         self._heard = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
+        peer = self.peername
+        self._peer = str(peer[0]) if isinstance(peer, tuple) else peer
         self._arm()
 
     def connection_lost(self, exc: BaseException | None) -> None:
@@ -127,12 +145,42 @@ class _Connection(RequestHandler):
 
     def data_received(self, data: bytes) -> None:
         complete = self._request_count
-        super().data_received(data)
+        # Who waits for a request is not told of it until it is known that it takes a handler.
+        waiter, self._waiter = self._waiter, None
+        try:
+            super().data_received(data)
+        finally:
+            self._waiter = waiter
+        if self._messages and waiter is not None and not waiter.done():
+            self._answer_at_once()
+            if self._messages:
+                waiter.set_result(None)
         self._heard = True
         if self._request_count > complete:
             self._disarm()
         elif self._deadline is None and self._idle():
             self._arm()
+
+    def _answer_at_once(self) -> None:
+        """Answer the requests that wait, in their order, up to the first that takes a handler."""
+        while self._messages and self.transport is not None and not self.writing_paused and not self._buffer_paused:
+            message, payload = self._messages[0]
+            if payload is not EMPTY_PAYLOAD or not isinstance(message, RawRequestMessage):
+                return
+            answer = self._at_once(message, self._peer)
+            if answer is None:
+                return
+            self._messages.popleft()
+            self._count_answered()
+            self.transport.write(answer)
+
+    def _count_answered(self) -> None:
+        """Do what aiohttp does of its own for a request that it hands to a handler."""
+        assert self._manager is not None
+        assert self._parser is not None
+        self._manager.requests_count += 1
+        self._parser.message_consumed()
+        self._next_keepalive_close_time = self._loop.time() + self._keepalive_timeout
 
     def waits(self) -> bool:
         """Whether nothing of the next request has come."""

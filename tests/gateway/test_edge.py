@@ -9,6 +9,7 @@ from aiohttp import web
 from prometheus_client import CollectorRegistry
 
 from protocol.gateway.addresses import Proxies
+from protocol.gateway.kept import KeptAnswers
 from protocol.gateway.limits import Limits
 from protocol.gateway.metrics import HttpMetrics
 from protocol.gateway.middleware import Edge
@@ -18,6 +19,7 @@ from protocol.routes import ENDPOINTS
 from store.memory import ReplyLost, RequestLost
 from store.rows import CommentRow
 from tests.gateway.http_site import Api, HttpSite, http_site
+from tests.gateway.recording import RecordingBackend
 
 FOREIGN = "https://blog.example"
 EVIL = "https://evil.example"
@@ -162,8 +164,9 @@ async def test_a_mistake_of_ours_is_logged_in_full_and_tells_nothing(
 ) -> None:
     settings = GatewaySettings(secret=b"")
     limits = Limits(settings, lambda: 0.0)
+    answers, metrics = KeptAnswers(RecordingBackend()), HttpMetrics(CollectorRegistry())
     edge = Edge(
-        Origins((FOREIGN,), None), limits, Proxies([]), HttpMetrics(CollectorRegistry()),
+        Origins((FOREIGN,), None), limits, Proxies([]), metrics, answers,
         token_bytes=lambda count: b"\x01" * count, timer=lambda: 0.0,
     )  # fmt: skip
 

@@ -3,13 +3,15 @@
 import asyncio
 import logging
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 import aiohttp
 import pytest
 from aiohttp import web
+from aiohttp.http_parser import RawRequestMessage
 from aiohttp.web_protocol import RequestHandler
 
+from protocol.gateway.middleware import EDGE, Edge
 from protocol.gateway.runner import KEEPALIVE_S, Runner
 from protocol.gateway.settings import GatewaySettings
 
@@ -30,7 +32,13 @@ async def test_connections_are_ours_with_our_keepalive(connection: RequestHandle
     assert connection.keepalive_timeout == KEEPALIVE_S
 
 
-@pytest.mark.parametrize("name", ["_request_count", "_waiter", "_upgraded", "_loop", "_current_request"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("_request_count", "_waiter", "_upgraded", "_loop", "_current_request", "_messages", "_parser", "_manager"),
+        *("_buffer_paused", "_next_keepalive_close_time", "_keepalive_timeout"),
+    ],
+)
 async def test_aiohttp_still_has_what_we_read_of_it(connection: RequestHandler, name: str) -> None:
     assert hasattr(connection, name)
 
@@ -60,6 +68,89 @@ async def test_a_mistake_outside_the_application_is_logged_and_tells_nothing(cap
     assert "ZeroDivisionError" in caplog.text
 
 
+# -- what is answered at once
+
+
+class Telling(Edge):
+    """Answers every request at once, with its path or a great deal, but for one that takes a handler."""
+
+    def __init__(self, words: bytes) -> None:
+        self.words = words
+
+    def at_once(self, message: RawRequestMessage, peer: str | None) -> bytes | None:
+        assert peer == "127.0.0.1"
+        if message.path == "/slow":
+            return None
+        body = self.words or message.path.encode()
+        return b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body)
+
+
+@asynccontextmanager
+async def telling(words: bytes = b"") -> AsyncIterator[tuple[Runner, "Client"]]:
+    async def handle(request: web.Request) -> web.Response:
+        await asyncio.sleep(0.01 if request.path == "/slow" else 0)
+        return web.Response(text=request.path)
+
+    app = web.Application()
+    app[EDGE] = Telling(words)
+    app.router.add_get("/{any}", handle)
+    runner = Runner(app, GatewaySettings(secret=b""))
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    client = Client(*await asyncio.open_connection(*runner.addresses[0][:2]))
+    try:
+        yield runner, client
+    finally:
+        await runner.cleanup()
+        await client.close()
+
+
+async def test_requests_are_answered_in_their_order_whether_at_once_or_not() -> None:
+    paths = [b"/%d" % number if number % 5 else b"/slow" for number in range(1, 100)]
+    async with telling() as (_, client):
+        client.send(b"".join(b"GET %b HTTP/1.1\r\nHost: x\r\n\r\n" % path for path in paths))
+        assert [(await client.answer())[0] for _ in paths] == paths
+
+
+async def test_what_a_client_does_not_read_is_not_written_for_ever() -> None:
+    # Fewer than aiohttp takes at once, and far more than the sockets hold.
+    words, requests = bytes(1 << 20), 30
+    async with telling(words) as (runner, client):
+        client.send(REQUEST)
+        await client.answer()
+        client.send(REQUEST * requests)
+        assert runner.server is not None
+        (connection,) = runner.server.connections
+        assert connection.transport is not None
+        async with asyncio.timeout(5):
+            while not connection.transport.get_write_buffer_size():
+                await asyncio.sleep(0.01)
+        assert connection.transport.get_write_buffer_size() <= 2 * len(words)
+
+
+async def test_nothing_is_answered_at_once_any_more_by_who_leaves() -> None:
+    async with telling() as (runner, client):
+        client.send(REQUEST)
+        assert await client.answer() == (b"/", None)
+        runner.leave()
+        client.send(b"GET /slow HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert await client.answer() == (b"/slow", b"close")
+
+
+async def test_a_connection_on_which_all_is_answered_at_once_is_kept_as_long_as_any() -> None:
+    async with telling() as (runner, client):
+        client.send(REQUEST)
+        await client.answer()
+        assert runner.server is not None
+        (connection,) = runner.server.connections
+        ends_at = connection._next_keepalive_close_time
+        await asyncio.sleep(0.01)
+        client.send(REQUEST)
+        await client.answer()
+        assert ends_at < connection._next_keepalive_close_time <= asyncio.get_running_loop().time() + KEEPALIVE_S
+        assert runner.server.requests_count == 2
+
+
 # -- the end
 
 REQUEST = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -87,6 +178,11 @@ class Client:
         async with asyncio.timeout(5):
             assert await self._reader.read() == b""
         self._writer.close()
+
+    async def close(self) -> None:
+        self._writer.close()
+        with suppress(ConnectionError):
+            await self._writer.wait_closed()
 
 
 @asynccontextmanager

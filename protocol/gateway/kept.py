@@ -1,0 +1,96 @@
+"""Answers that are kept: what everyone is shown alike, as bytes, for as long as the actor that it is of shows the same.
+
+A request that one of them answers is answered where it was parsed, by ``Edge.at_once``: without a task, a handler, or
+a command to the actor.
+"""
+
+from collections import OrderedDict
+from typing import Final
+
+from aiohttp import hdrs, web
+from msgspec import Struct
+
+from protocol.gateway.backend import Backend
+
+BYTES_MAX: Final = 32 << 20
+BESIDE_BYTES: Final = 1_024
+"""About what one takes beside its body."""
+OF_UNCHANGED: Final = (hdrs.ETAG, hdrs.CACHE_CONTROL)
+"""Headers of a handler that 304 has as well."""
+
+
+class Kept(Struct, frozen=True, kw_only=True):
+    """The answer to one path, with its query. It has an ``ETag``."""
+
+    actor: str
+    """The key of the actor."""
+    face: object
+    """What that showed."""
+    method: str
+    """Of the command that it answers."""
+    route: str
+    """The pattern of the path."""
+    tag: str
+    head: bytes
+    """The status line and the headers of this very answer, each with its end."""
+    unchanged: bytes
+    """The same for a client that has it already."""
+    body: bytes
+
+
+def kept(response: web.StreamResponse, *, actor: str, face: object, method: str, route: str) -> Kept:
+    """``response`` of a handler, with status 200 and an ``ETag``, as it is kept."""
+    assert isinstance(response, web.Response)
+    assert response.status == 200
+    body, headers = response.body, response.headers
+    assert isinstance(body, bytes)
+    of_unchanged = {name: value for name, value in headers.items() if name in OF_UNCHANGED}
+    return Kept(
+        actor=actor,
+        face=face,
+        method=method,
+        route=route,
+        tag=headers[hdrs.ETAG],
+        head=b"HTTP/1.1 200 OK\r\n" + lines({**headers, "Content-Length": str(len(body))}),
+        unchanged=b"HTTP/1.1 304 Not Modified\r\n" + lines(of_unchanged),
+        body=body,
+    )
+
+
+def lines(headers: dict[str, str]) -> bytes:
+    """``headers`` as they are sent."""
+    return "".join([f"{name}: {value}\r\n" for name, value in headers.items()]).encode()
+
+
+class KeptAnswers:
+    """By path, at most ``bytes_max`` of them: those that were not asked for longest go first."""
+
+    def __init__(self, backend: Backend, bytes_max: int = BYTES_MAX) -> None:
+        self._backend = backend
+        self._bytes_max = bytes_max
+        self._answers: OrderedDict[str, Kept] = OrderedDict()
+        self.size_bytes = 0
+
+    def find(self, path: str) -> Kept | None:
+        """What the request for ``path`` is answered; then it counts as a command that the actor has answered."""
+        found = self._answers.get(path)
+        if found is None:
+            return None
+        if not self._backend.shows(found.actor, found.face, found.method):
+            # Its actor may be writing only; the next answer takes its place.
+            return None
+        self._answers.move_to_end(path)
+        return found
+
+    def keep(self, path: str, answer: Kept) -> None:
+        before = self._answers.pop(path, None)
+        if before is not None:
+            self.size_bytes -= _size_bytes(path, before)
+        self._answers[path] = answer
+        self.size_bytes += _size_bytes(path, answer)
+        while self.size_bytes > self._bytes_max:
+            self.size_bytes -= _size_bytes(*self._answers.popitem(last=False))
+
+
+def _size_bytes(path: str, answer: Kept) -> int:
+    return BESIDE_BYTES + 2 * len(path) + len(answer.body)
