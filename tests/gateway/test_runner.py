@@ -114,7 +114,7 @@ async def test_requests_are_answered_in_their_order_whether_at_once_or_not() -> 
 
 async def test_what_a_client_does_not_read_is_not_written_for_ever() -> None:
     # Fewer than aiohttp takes at once, and far more than the sockets hold.
-    words, requests = bytes(1 << 20), 30
+    words, requests = bytes(4 << 20), 30
     async with telling(words) as (runner, client):
         client.send(REQUEST)
         await client.answer()
