@@ -101,8 +101,8 @@ async def telling(words: bytes = b"") -> AsyncIterator[tuple[Runner, "Client"]]:
     try:
         yield runner, client
     finally:
-        await runner.cleanup()
         await client.close()
+        await runner.cleanup()
 
 
 async def test_requests_are_answered_in_their_order_whether_at_once_or_not() -> None:
