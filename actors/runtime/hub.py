@@ -35,6 +35,8 @@ WATCHERS_TICK_S = 1.0
 """Counters are sent at most so often: after a write, and when only watchers or views have changed."""
 COUNTERS_EARLY_S = 0.09
 """So much sooner they may ride behind a publication. With the tick it makes ten in any second, never more."""
+COUNTERS_PATIENCE_S = 0.2
+"""After a publication counters wait so long for the next one, rather than be sent alone."""
 YIELD_EVERY = 256
 """Sockets written to before others get their turn."""
 RECOVER_RETRY_S = 0.5
@@ -397,19 +399,31 @@ class Hub:
             if due >= stream.counters_due:
                 return
             stream.counters_tick.cancel()
-        stream.counters_due = due
-        stream.counters_tick = asyncio.get_running_loop().call_later(due - now, self._send_counters, stream)
+        self._schedule_counters(stream, due - now)
+
+    def _schedule_counters(self, stream: Stream, after_s: float) -> None:
+        stream.counters_due = self._env.monotonic() + after_s
+        stream.counters_tick = asyncio.get_running_loop().call_later(after_s, self._counters_due, stream)
+
+    def _counters_due(self, stream: Stream) -> None:
+        """Send them, but for a moment in which something may be published that they can ride behind."""
+        patience_s = stream.sent_at + COUNTERS_PATIENCE_S - self._env.monotonic()
+        if stream.tick is None and patience_s > 0:
+            self._schedule_counters(stream, patience_s)
+        else:
+            self._send_counters(stream)
 
     def _send_counters(self, stream: Stream) -> None:
         stream.counters_tick = None
-        stream.counters_free_at = max(self._env.monotonic(), stream.counters_free_at) + COUNTERS_TICK_S
-        if not stream.relayed and stream.numbers is not None:
-            latest = self._json.encode(stream.latest())
-            stream.numbers = stream.numbers.sent()
-            # A commit may have changed what no counter shows: that people were told.
-            if latest != stream.counters_sent:
-                stream.counters_sent = latest
-                self._tell(stream, Published(None, latest))
+        if stream.relayed or stream.numbers is None:
+            return
+        latest = self._json.encode(stream.latest())
+        stream.numbers = stream.numbers.sent()
+        # A commit may have changed what no counter shows: that people were told.
+        if latest != stream.counters_sent:
+            stream.counters_sent = latest
+            stream.counters_free_at = max(self._env.monotonic(), stream.counters_free_at) + COUNTERS_TICK_S
+            self._tell(stream, Published(None, latest))
 
     def _typing_over(self, stream: Stream) -> None:
         before, now = stream.typing_names(), self._env.monotonic()
