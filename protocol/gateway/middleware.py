@@ -4,7 +4,7 @@ Only an ``EventSource`` that comes back is told to try again where that may help
 """
 
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from typing import Final
 
 from aiohttp import HttpVersion11, hdrs, web
@@ -28,6 +28,8 @@ SERVER: Final = "Plaudit"
 """All that the ``Server`` header tells."""
 _LIMITED: Final = ("/v1/", "/connection/", "/p/", "/@")
 """Begin the paths that are counted against an address: what asks an actor; other pages and probes are not."""
+ID_BYTES: Final = 8
+IDS_DRAWN: Final = 256
 _CODES: Final = {
     404: "not_found",
     405: "method_not_allowed",
@@ -60,7 +62,7 @@ class Edge:
         self._proxies = proxies
         self._metrics = metrics
         self._answers = answers
-        self._token_bytes = token_bytes
+        self._ids = _ids(token_bytes)
         self._timer = timer
 
     def install(self, app: web.Application) -> None:
@@ -88,7 +90,7 @@ class Edge:
             allowance = self._limits.of_address(address)
         except TooManyRequests:
             return None
-        common = self._headers(headers, self._token_bytes(8).hex(), allowance)
+        common = self._headers(headers, next(self._ids), allowance)
         common[hdrs.DATE] = rfc822_formatted_time()
         status, head, body = (200, answer.head, answer.body) if known is None else (304, answer.unchanged, b"")
         self._metrics.count_of(hdrs.METH_GET, answer.route, status, self._timer() - began)
@@ -97,7 +99,7 @@ class Edge:
     def _middleware(self) -> Middleware:
         @web.middleware
         async def edge(request: web.Request, handler: Next) -> web.StreamResponse:
-            request[REQUEST_ID] = self._token_bytes(8).hex()
+            request[REQUEST_ID] = next(self._ids)
             began = self._timer()
             response = await self._answered(request, handler)
             self._metrics.count(request, response.status, self._timer() - began)
@@ -161,6 +163,14 @@ class Edge:
 
 EDGE: Final = web.AppKey("edge", Edge)
 """Where the application that an edge is installed on has it."""
+
+
+def _ids(token_bytes: Callable[[int], bytes]) -> Iterator[str]:
+    """Ids of requests. Many are drawn at once: a system call for each took a quarter of an answer that is kept."""
+    while True:
+        drawn = token_bytes(IDS_DRAWN * ID_BYTES).hex()
+        for at in range(0, len(drawn), 2 * ID_BYTES):
+            yield drawn[at : at + 2 * ID_BYTES]
 
 
 def _says_more(message: RawRequestMessage) -> bool:
