@@ -291,7 +291,11 @@ class PostState:
 
     def provide_comments(self, comments: Sequence[WrittenComment]) -> None:
         for written in comments:
-            self.recent.setdefault(written.comment.id, written)
+            id = written.comment.id
+            if id not in self.recent:
+                self.recent[id] = written
+                # The first to be dropped: what was written last is read most.
+                self.recent.move_to_end(id, last=False)
 
     def provide_news(self, found: Found) -> None:
         self.found = found

@@ -1,6 +1,6 @@
 """One actor in memory: its mailbox, what it changed that is not durable, and the gate that holds what shows it."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from enum import Enum
 from hashlib import blake2b
 from typing import Any, Protocol
@@ -24,7 +24,7 @@ from actors.actor import (
 from actors.runtime.backlog import Backlog
 from protocol.commands import Command, Person
 from protocol.errors import DomainError, Overloaded, Refused
-from store.base import Loaded
+from store.base import Loaded, WrittenComment
 from store.rows import AlarmRow, Author, MarkRow, OperationRow, ReactionRow, Row
 
 MAILBOX_CAPACITY = 1_024
@@ -160,6 +160,12 @@ class Activation:
         if self.actor is not None:
             self.actor.author_changed(id, author)
             self.face = object()
+
+    def provide(self, comments: Sequence[WrittenComment]) -> None:
+        """Texts as they are in the store: those that there is room for stay in memory."""
+        if self.actor is not None:
+            self.actor.provide_comments(comments)
+            self.trim()
 
     # -- the mailbox
 

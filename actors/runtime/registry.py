@@ -284,11 +284,15 @@ class Registry:
     async def _fetch(self, activation: Activation, envelope: Envelope, fetch: Fetch) -> None:
         """Read the texts that an answer lacks, and complete it."""
         _, post_id = parse_key(activation.key)
+        face = activation.face
         answer: Any = Unavailable()
         try:
             written = await self._store.comments(post_id, fetch.ids)
             await render_ahead(self._encoder, written)
             answer = fetch.finish({comment.comment.id: comment for comment in written})
+            if activation.face is face:
+                # Nothing has changed meanwhile: it is what the actor would have.
+                activation.provide(written)
         except StoreUnavailable as error:
             log.debug("%s: an answer was not completed: %s", activation.key, error)
         except DomainError as error:

@@ -10,7 +10,8 @@ from actors.runtime.activation import SNAPSHOT_ROWS
 from actors.runtime.backlog import Backlog
 from actors.runtime.node import Node
 from actors.runtime.ownership import OwnedByAnother
-from protocol.commands import Applaud, Command, CreateComment, CreatePost, EditComment, Person, View
+from protocol.accounts import EditAccount
+from protocol.commands import Applaud, Command, CreateComment, CreatePost, EditComment, Person, ReadComments, View
 from protocol.errors import DomainError
 from protocol.views import CommentPage, PostView
 from store.memory import MemoryStore, RequestLost
@@ -198,6 +199,45 @@ async def test_refused_edits_of_old_comments_fill_no_memory(rig: Rig) -> None:
     activation = rig.node._registry.find(f"post:{POST}")
     assert activation is not None
     assert len(activation.actor.recent) <= RECENT_MAX  # type: ignore[union-attr]
+
+
+async def test_texts_that_a_page_has_read_stay_where_there_is_room(rig: Rig) -> None:
+    for number in range(5):
+        await rig.ask(say(f"comment {number}"))
+    await put_away(rig)
+    first, reads = await rig.page(), rig.store.calls["comments"]
+
+    assert await rig.page() == first
+    assert rig.store.calls["comments"] == reads
+
+
+async def test_texts_that_were_read_while_something_changed_do_not_stay(rig: Rig) -> None:
+    await rig.ask(say("first"))
+    await put_away(rig)
+    await rig.read_post()
+    go = rig.hold("comments")
+    page = rig.send(ReadComments(post=str(POST)))
+    await rig.settle()
+    await rig.ask(EditAccount(account=BOB.id, name="Robert"), BOB)
+    go.set()
+    await page.answer()
+    reads = rig.store.calls["comments"]
+
+    assert (await rig.comments())[0]["author"]["name"] == "Robert"
+    assert rig.store.calls["comments"] == reads + 1
+
+
+async def test_texts_that_were_written_last_stay_though_old_ones_are_read(rig: Rig) -> None:
+    for number in range(2 * RECENT_MAX):
+        await rig.ask(say(f"comment {number}"))
+    for old in range(1, 1 + RECENT_MAX // 2):
+        await rig.ask(say("a reply", parent=str(old)), CID)
+    # Whom the replies concern is read from the old ones.
+    await asyncio.sleep(5)
+    reads = rig.store.calls["comments"]
+
+    await rig.ask(ReadComments(post=str(POST), view="level", limit=RECENT_MAX // 2))
+    assert rig.store.calls["comments"] == reads
 
 
 async def test_a_post_that_does_not_exist_stays_in_no_memory(rig: Rig) -> None:
