@@ -108,6 +108,8 @@ class Router:
         self._ids = count(1)
         self._pending: dict[int, Pending] = {}
         self._tick: asyncio.TimerHandle | None = None
+        self._sent = 0
+        """Requests since the last tick, which tells the figures: one by one that would cost as much as to send them."""
         self._stopped = False
         self._windows: dict[bytes, Window] = {}
         """By process: the writes that were taken here."""
@@ -148,7 +150,6 @@ class Router:
         deadline = self._env.monotonic() + DEADLINE_S
         pending = Pending(next(self._ids), key, slot, command, data, by, op, reply, deadline)
         self._pending[pending.id] = pending
-        self._metrics.held_requests.set(len(self._pending))
         self._route(pending)
         if self._tick is None:
             self._tick = asyncio.get_running_loop().call_later(TICK_S, self._look_after)
@@ -196,7 +197,7 @@ class Router:
         pending.sent_to, pending.sent_at, pending.looked = owner, self._env.monotonic(), False
         oldest, method, (worker, epoch) = next(iter(self._pending)), pending.command.method, owner
         request = Request(pending.id, oldest, epoch, pending.key, method, pending.data, pending.by, pending.op)
-        self._metrics.remote_requests.inc()
+        self._sent += 1
         self._peers.send(process_of(worker), request)
 
     def _look_after(self) -> None:
@@ -213,6 +214,9 @@ class Router:
             elif now - pending.sent_at >= LOOK_AFTER_S and not pending.looked:
                 pending.looked = True
                 self._ownership.look()
+        self._metrics.held_requests.set(sum(pending.sent_to is None for pending in self._pending.values()))
+        self._metrics.remote_requests.inc(self._sent)
+        self._sent = 0
         if self._pending:
             self._tick = asyncio.get_running_loop().call_later(TICK_S, self._look_after)
 
@@ -225,7 +229,6 @@ class Router:
 
     def _forget(self, pending: Pending) -> None:
         self._pending.pop(pending.id, None)
-        self._metrics.held_requests.set(len(self._pending))
 
     # -- what comes back
 
@@ -261,7 +264,9 @@ class Router:
     # -- what others ask
 
     def _requested(self, process: bytes, request: Request) -> None:
-        window = self._windows.setdefault(process, Window())
+        window = self._windows.get(process)
+        if window is None:
+            window = self._windows[process] = Window()
         window.heard_at = self._env.monotonic()
         if window.stale(request):
             return
