@@ -41,6 +41,10 @@ SIZES: Final = (1, 10, 50, 100)
 """Comments on a page."""
 WRITES_PER_S: Final = 50
 WARM_UP_S: Final = 0.2
+SETTLE_TIMEOUT_S: Final = 30.0
+SETTLE_S: Final = 0.5
+SETTLED: Final = 0.05
+"""Of a core."""
 WORDS: Final = "Two sentences and a *thought* in each are what people write under an article, more often than not. " * 2
 
 OURS, PEER = "Plaudit", "aiohttp"
@@ -190,12 +194,24 @@ async def measure(
             name: Lane(served.pid, await opened.enter_async_context(reading(served.port, connections)))
             for name, served in ((OURS, site.served), (PEER, peer))
         }
-        for phase in phases * rounds:
-            for name, question in phase.questions.items():
-                measured = await run_or_end(lanes[name], phase, question, stage, seconds)
-                runs.setdefault(phase.name, {}).setdefault(name, []).append(measured)
-                print(f"{phase.name:52} {name:8} {_described(measured)}", flush=True)
+        for _ in range(rounds):
+            await settled(site.served.pid)
+            for phase in phases:
+                for name, question in phase.questions.items():
+                    measured = await run_or_end(lanes[name], phase, question, stage, seconds)
+                    runs.setdefault(phase.name, {}).setdefault(name, []).append(measured)
+                    print(f"{phase.name:52} {name:8} {_described(measured)}", flush=True)
     return phases, runs
+
+
+async def settled(pid: int) -> None:
+    """Wait until the process does next to nothing: people are told of what was written, and it is indexed."""
+    async with asyncio.timeout(SETTLE_TIMEOUT_S):
+        while True:
+            before = cpu_s(pid)
+            await asyncio.sleep(SETTLE_S)
+            if cpu_s(pid) - before < SETTLED * SETTLE_S:
+                return
 
 
 async def run_or_end(lane: Lane, phase: Phase, question: Question, stage: Stage, seconds: float) -> Measured:
