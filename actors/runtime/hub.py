@@ -351,12 +351,11 @@ class Hub:
             if subscription.position != base or not subscription.live:
                 delivered += self._deliver_elsewhere(subscription, round_)
                 continue
-            sink = subscription.sink
-            if sink.form is not form:
-                form = sink.form
+            if subscription.form is not form:
+                form = subscription.form
                 frame = round_.frame(form)
             subscription.position = last
-            if sink.write(frame) > BEHIND_BYTES:
+            if subscription.write(frame) > BEHIND_BYTES:
                 self._fall_behind(subscription)
             delivered += 1
         self._metrics.deliveries.inc(delivered)
@@ -370,7 +369,7 @@ class Hub:
             subscription.catch_up()
         if not (round_.volatile and subscription.live):
             return False
-        if subscription.sink.write(round_.rest(subscription.sink.form)) > BEHIND_BYTES:
+        if subscription.write(round_.rest(subscription.form)) > BEHIND_BYTES:
             self._fall_behind(subscription)
         return True
 

@@ -27,12 +27,25 @@ class Hub(Protocol):
 class StreamSubscription:
     """One sink's interest in one stream; see ``protocol.delivery.Subscription``."""
 
-    __slots__ = ("_hub", "live", "missed_volatile", "open", "position", "sink", "stream", "watchers")
+    __slots__ = (
+        "_hub",
+        "form",
+        "live",
+        "missed_volatile",
+        "open",
+        "position",
+        "sink",
+        "stream",
+        "watchers",
+        "write",
+    )
 
     def __init__(self, hub: Hub, stream: "Stream", sink: Sink, position: int, watchers: int = 1) -> None:
         self._hub = hub
         self.stream = stream
         self.sink = sink
+        self.form, self.write = sink.form, sink.write
+        """What a broadcast needs of the sink, nearer."""
         self.watchers = watchers
         """The people it stands for: one, or those of another worker."""
         self.position = position
@@ -43,6 +56,7 @@ class StreamSubscription:
         self.open = True
 
     def start(self) -> None:
+        self.write = self.sink.write
         self.catch_up()
 
     def catch_up(self) -> None:

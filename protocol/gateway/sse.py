@@ -214,13 +214,11 @@ class SseConnection:
         self.address = visitor.address
         self._sockets = sockets
         self._pipe: Pipe | None = None
+        self.write: Callable[[bytes], int] = _nowhere
         self._subscription: Subscription | None = None
         self._ended = False
 
     # -- the sink
-
-    def write(self, data: bytes) -> int:
-        return 0 if self._pipe is None or self._ended else self._pipe.write(data)
 
     def buffered_bytes(self) -> int:
         return 0 if self._pipe is None else self._pipe.buffered_bytes()
@@ -248,6 +246,8 @@ class SseConnection:
             response = _Handshake()
             await response.prepare(request)
             self._pipe = Pipe(request)
+            # Nothing lies between a broadcast and the transport; what has ended is no longer subscribed.
+            self.write = self._pipe.write
             take_over(request, lambda _: self)
         except BaseException:
             self.feed_eof()
@@ -293,6 +293,11 @@ class SseConnection:
             return None
         self.write(self._own_form.frame(sse.comment()))
         return COMMENT_INTERVAL_S
+
+
+def _nowhere(_: bytes) -> int:
+    """Where a stream writes that has not begun."""
+    return 0
 
 
 def _opening(attached: Attached, since: Cursor | None, form: SseForm) -> bytes:

@@ -98,6 +98,8 @@ class WebSocketConnection:
         self.address = self._visitor.address
         self._sockets = sockets
         self._pipe = Pipe(request)
+        # Nothing lies between a broadcast and the transport; what is closed is no longer subscribed.
+        self.write = self._pipe.write
         self._line = take_over(request, self._receiver)
         self._loop = asyncio.get_running_loop()
         self._session = Session(self.client, limits, sockets.clock(), version=sockets.version)
@@ -113,9 +115,6 @@ class WebSocketConnection:
         self._closed = False
 
     # -- the sink
-
-    def write(self, data: bytes) -> int:
-        return 0 if self._closed else self._pipe.write(data)
 
     def buffered_bytes(self) -> int:
         return self._pipe.buffered_bytes()
