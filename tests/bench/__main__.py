@@ -4,20 +4,22 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 
-from tests.bench import cluster, fanout, reads, restarts, timelines, writes
+from tests.bench import cluster, cold, fanout, memory, reads, restarts, timelines, writes
 
 BENCHMARKS: Mapping[str, Callable[[Sequence[str]], int]] = MappingProxyType(
     {
         "writes": writes.main,
         "fanout": fanout.main,
         "reads": reads.main,
+        "cold": cold.main,
+        "memory": memory.main,
         "cluster": cluster.main,
         "restarts": restarts.main,
         "timelines": timelines.main,
     }
 )
 """Each takes its options, writes its section of the results, and returns a status for the shell."""
-USUAL = ("writes", "fanout", "reads", "cluster", "restarts")
+USUAL = ("writes", "fanout", "reads", "cold", "memory", "cluster", "restarts")
 """Those that take minutes; their options are the same."""
 
 
