@@ -34,8 +34,10 @@ class TokenBucket:
         return (self._burst - self._tokens) / self._per_s
 
     def _fill(self, now: float) -> None:
-        # A clock that steps back gives nothing and takes nothing.
-        self._tokens = min(self._burst, self._tokens + max(0.0, now - self._at) * self._per_s)
+        # Without min and max, which take longer than all else here. A clock that steps back gives and takes nothing.
+        if now > self._at and self._tokens < self._burst:
+            tokens = self._tokens + (now - self._at) * self._per_s
+            self._tokens = tokens if tokens < self._burst else self._burst
         self._at = now
 
 

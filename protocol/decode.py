@@ -1,6 +1,6 @@
 """The one way in for what clients send: JSON to checked structs, the same for RPCs and for bodies of HTTP."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple, TypeVar
 
@@ -87,16 +87,23 @@ RULES: Final[Mapping[type[Command], Rules]] = MappingProxyType(
 Rpc = PostCommand | GraphCommand | OwnCommand
 
 
+_Fields = Sequence[tuple[str, Callable[[Any], Any] | None]]
+
+
+def _fields(kind: type[Struct], rules: Rules) -> _Fields:
+    return [(name, rules.get(name)) for name in kind.__struct_fields__]
+
+
 class _Call(NamedTuple):
-    """How an RPC is decoded: the command's fields and, if it writes, the operation id."""
+    """How an RPC is decoded: the command's fields, each with its rule, and, if it writes, the operation id."""
 
     command: type[Rpc]
     wire: type[Struct]
-    fields: tuple[str, ...]
+    fields: _Fields
 
 
 def _call(command: type[Rpc]) -> _Call:
-    fields = command.__struct_fields__
+    fields = _fields(command, RULES[command])
     if not command.writes:
         return _Call(command, command, fields)
     wire = msgspec.defstruct(
@@ -144,7 +151,7 @@ def decode_command(method: str, data: bytes | msgspec.Raw, by: Person) -> Reques
     op: str | None = decoded.op if call.command.writes else None
     if op is not None:
         text.in_field("op", text.operation_id, op)
-    command = call.command(**_kept(decoded, call.fields, RULES[call.command]))
+    command = call.command(**_kept(decoded, call.fields))
     return Request(_key(command, by), command, op)
 
 
@@ -168,14 +175,13 @@ def decode_body(kind: type[S], data: bytes, rules: Rules = MappingProxyType({}))
 
 def checked(value: S, rules: Rules) -> S:
     """``value`` with each field that has a rule as the rule returns it; None stays. Raises ``Refused``."""
-    return type(value)(**_kept(value, value.__struct_fields__, rules)) if rules else value
+    return type(value)(**_kept(value, _fields(type(value), rules))) if rules else value
 
 
-def _kept(value: Struct, fields: Iterable[str], rules: Rules) -> dict[str, Any]:
+def _kept(value: Struct, fields: _Fields) -> dict[str, Any]:
     kept = {}
-    for name in fields:
+    for name, rule in fields:
         given = getattr(value, name)
-        rule = rules.get(name)
         if rule is None or given is None or given is msgspec.UNSET:
             kept[name] = given
         else:

@@ -23,6 +23,7 @@ TAG_CHARS_MAX = 40
 URL_CHARS_MAX = 2_000
 EMAIL_CHARS_MAX = 254
 ID_MAX = (1 << 63) - 1
+ID_DIGITS_SURE = 18
 # The end of the year 9999, beyond which no date can be written.
 TIME_MS_MAX = 253_402_300_799_999
 
@@ -38,7 +39,7 @@ _SLUG: Final = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*")
 _NOT_SLUG: Final = re.compile(r"[^a-z0-9]+")
 _EMAIL: Final = re.compile(r"[^\s@<>\"(),:;\\\[\]]+@[^\s@.]+(?:\.[^\s@.]+)+")
 _ID: Final = re.compile(r"[1-9][0-9]{0,18}")
-_WORD: Final = re.compile(r"[!-~]+(?: [!-~]+)*")
+_WORDS: Final = re.compile(r"[!-~]+(?: [!-~]+)*")
 
 
 def plain(text: str) -> str:
@@ -89,6 +90,8 @@ def _without_blank_around(text: str) -> str:
 
 def one_line(text: str) -> str:
     """Text without line breaks, control characters or more than one space in a row; it may be empty."""
+    if _WORDS.fullmatch(text):
+        return text
     line = _SPACES.sub(" ", plain(text)).strip()
     if any(character in _BIDI or unicodedata.category(character) == "Cc" for character in line):
         raise Refused("invalid", "must not contain control characters")
@@ -173,14 +176,14 @@ def email_address(text: str) -> str:
 
 def decimal_id(text: str) -> str:
     """An id as the store knows it: decimal, no leading zero, 63 bits."""
-    if not _ID.fullmatch(text) or int(text) > ID_MAX:
+    if not _ID.fullmatch(text) or (len(text) > ID_DIGITS_SURE and int(text) > ID_MAX):
         raise Refused("invalid", "must be the decimal digits of an id")
     return text
 
 
 def operation_id(text: str) -> str:
     """What a client calls one of its writes: 1 to 128 printable ASCII characters."""
-    if len(text) > 128 or not _WORD.fullmatch(text):
+    if len(text) > 128 or not _WORDS.fullmatch(text):
         raise Refused("invalid", "must be 1 to 128 printable ASCII characters")
     return text
 

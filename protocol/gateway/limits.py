@@ -1,6 +1,6 @@
 """How often an address and an account may ask; what the ``RateLimit-*`` headers say of it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from math import ceil
 from typing import NamedTuple
 
@@ -53,9 +53,15 @@ class Limits:
 
     def of_account(self, account: int) -> Allowance:
         """Count a write. Raises ``TooManyRequests``."""
-        return self._take(self._accounts, str(account), "writes of this account")
+        return self._take(self._accounts, account, "writes of this account")
 
-    def _take(self, buckets: Buckets, key: str, what: str) -> Allowance:
+    def write_of(self, account: int) -> None:
+        """``of_account``, where nobody is told what is left."""
+        now = self._timer()
+        if self._accounts.of(account, now).take(now):
+            self.of_account(account)
+
+    def _take(self, buckets: Buckets, key: Hashable, what: str) -> Allowance:
         now = self._timer()
         bucket = buckets.of(key, now)
         retry_after_s = bucket.take(now)

@@ -301,7 +301,7 @@ class WebSocketConnection:
     def _ask(self, action: Ask) -> None:
         if action.command.writes and self.by.id:
             try:
-                self._sockets.limits.of_account(self.by.id)
+                self._sockets.limits.write_of(self.by.id)
             except Refused as refusal:
                 self._send(conversation.error_reply(action.id, refusal))
                 return
