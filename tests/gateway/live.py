@@ -43,13 +43,21 @@ async def rpc(socket: aiohttp.ClientWebSocketResponse, method: str, **data: Any)
 
 
 async def push(socket: aiohttp.ClientWebSocketResponse, type: str) -> Any:
-    """The next push of a type, with its channel and offset."""
-    while True:
+    """The next push of a type, with its channel and offset; what comes in one frame with it is passed over."""
+    (message,) = await pushes(socket, type)
+    return message
+
+
+async def pushes(socket: aiohttp.ClientWebSocketResponse, *types: str) -> list[Any]:
+    """The next push of the first type, then that of the second, and so on; they may come in one frame."""
+    found: list[Any] = []
+    while len(found) < len(types):
         frame = await socket.receive(timeout=WAIT_S)
         for line in str(frame.data).splitlines():
             message = json.loads(line).get("push", {})
-            if message.get("pub", {}).get("data", {}).get("type") == type:
-                return message
+            if message.get("pub", {}).get("data", {}).get("type") in types[len(found) : len(found) + 1]:
+                found.append(message)
+    return found
 
 
 async def event(response: aiohttp.ClientResponse, type: str) -> tuple[str, Any]:

@@ -7,7 +7,7 @@ from typing import Any
 import aiohttp
 
 from tests.gateway.http_site import Api
-from tests.gateway.live import WAIT_S, event, push, rpc, socket_of, subscribe
+from tests.gateway.live import WAIT_S, event, pushes, rpc, socket_of, subscribe
 from tests.gateway.people import People, Someone
 from tests.processes import serving
 from tests.site import SETTINGS
@@ -164,9 +164,9 @@ async def test_notifications_come_live_over_the_websocket_and_over_server_sent_e
         assert reply["subscribe"]["data"] == {"type": "unread", "version": shown["version"], "unread": 0, "read": 0}
         await applaud(bob, post)
 
-        pushed = await push(socket, "notification")
+        pushed, counted = await pushes(socket, "notification", "unread")
         assert (pushed["channel"], pushed["pub"]["offset"]) == (f"notifications:{ada.id}", 1)
-        assert (await push(socket, "unread"))["pub"]["data"]["unread"] == 1
+        assert counted["pub"]["data"]["unread"] == 1
         id, shown = await event(events, "notification")
         assert shown == pushed["pub"]["data"]
         assert shown["accounts"][bob.id]["handle"] == bob.handle
