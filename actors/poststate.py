@@ -78,7 +78,7 @@ class PostState:
         self.applause = Applause()
         self.viewers = Viewers()
         self.sources: dict[str, int] = {}
-        self.recent: OrderedDict[int, WrittenComment] = OrderedDict()
+        self._recent: OrderedDict[int, WrittenComment] | None = None
         self._news: News | None = None
         self.told = 0
         """The version up to which people were told."""
@@ -145,9 +145,18 @@ class PostState:
     def exists(self) -> bool:
         return self.post is not None
 
+    # Most posts that are in memory have none of these; they are made when they are asked for.
+
+    @property
+    def recent(self) -> OrderedDict[int, WrittenComment]:
+        """Comments with their texts, those that are dropped first in front."""
+        if self._recent is None:
+            self._recent = OrderedDict()
+        return self._recent
+
     @property
     def news(self) -> News:
-        """What people were not told of yet; made when it is asked for, for most posts have none."""
+        """What people were not told of yet."""
         if self._news is None:
             self._news = News()
         return self._news
@@ -302,14 +311,14 @@ class PostState:
         self.provide_comments(found.comments)
 
     def authors(self) -> set[int]:
-        written_by = (author for _, author in self.recent.values())
+        written_by = (author for _, author in (self._recent or {}).values())
         return {author.id for author in (self.author, *written_by) if author is not None}
 
     def author_changed(self, id: int, author: Author | None) -> None:
         """Someone has another name or address now, or none any more: show it in what is in memory."""
         if self.author is not None and self.author.id == id:
             self.author = author
-        for comment_id, (row, written_by) in self.recent.items():
+        for comment_id, (row, written_by) in (self._recent or {}).items():
             if written_by is not None and written_by.id == id:
                 self.recent[comment_id] = WrittenComment(row, author)
 
@@ -365,8 +374,8 @@ class PostState:
         )
 
     def trim(self) -> None:
-        while len(self.recent) > RECENT_MAX:
-            self.recent.popitem(last=False)
+        while self._recent is not None and len(self._recent) > RECENT_MAX:
+            self._recent.popitem(last=False)
         self.telling = NOBODY
 
 

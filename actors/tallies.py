@@ -1,74 +1,77 @@
 """Who gave which reaction, as compressed bitmaps: account numbers are dense, so many people are few bytes."""
 
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import Final
+
 from pyroaring import BitMap
 
 from protocol.commands import APPLAUSE_MAX
 
 APPLAUSE_BITS = APPLAUSE_MAX.bit_length()
-
-Target = tuple[int, str]
-"""Comment id (0: the post itself) and kind."""
+NOTHING: Final[Mapping[str, BitMap]] = MappingProxyType({})
 
 
 class Tallies:
-    """One bitmap of people per target and kind."""
+    """One bitmap of people per target and kind. A target is a comment's id, or 0: the post itself."""
 
-    __slots__ = ("_kinds_of", "_people")
+    __slots__ = ("_people",)
 
     def __init__(self) -> None:
-        self._people: dict[Target, BitMap] = {}
-        self._kinds_of: dict[int, dict[str, int]] = {}
+        self._people: dict[int, dict[str, BitMap]] = {}
 
     def has(self, comment: int, kind: str, person: int) -> bool:
-        people = self._people.get((comment, kind))
+        people = self._of(comment).get(kind)
         return people is not None and person in people
 
     def put(self, comment: int, kind: str, person: int, on: bool) -> None:
         """Set or clear; repeating it changes nothing."""
-        people = self._people.get((comment, kind))
+        kinds = self._people.get(comment)
+        if kinds is None:
+            kinds = self._people[comment] = {}
+        people = kinds.get(kind)
         if people is None:
-            people = self._people[comment, kind] = BitMap()
-        if (person in people) is on:
-            return
-        counts = self._kinds_of.setdefault(comment, {})
+            people = kinds[kind] = BitMap()
         if on:
             people.add(person)
         else:
-            people.remove(person)
-        counts[kind] = counts.get(kind, 0) + (1 if on else -1)
+            people.discard(person)
 
     def counts(self, comment: int) -> dict[str, int]:
         """Reactions of one target by kind, in order of its name; kinds that nobody holds are left out."""
-        return {kind: count for kind, count in sorted(self._kinds_of.get(comment, {}).items()) if count}
+        return {kind: len(people) for kind, people in sorted(self._of(comment).items()) if people}
 
     def has_other(self, comment: int, kind: str, person: int) -> bool:
         """Whether a person reacts to the target in another way than by ``kind``."""
-        # Asked with every reaction: without the generator it takes half the time.
-        for other in self._kinds_of.get(comment, ()):
-            if other != kind and person in self._people[comment, other]:
-                return True
-        return False
+        # Asked with every reaction: without a generator it takes half the time.
+        others = [people for other, people in self._of(comment).items() if other != kind and person in people]
+        return bool(others)
 
     def people(self, comment: int, *, beside: int) -> int:
         """How many react to the target, however they do, beside one."""
-        kinds = self._kinds_of.get(comment, ())
-        return len(BitMap.union(BitMap([beside]), *(self._people[comment, kind] for kind in kinds))) - 1
+        return len(BitMap.union(BitMap([beside]), *self._of(comment).values())) - 1
 
     def score(self, comment: int) -> int:
-        counts = self._kinds_of.get(comment)
-        return sum(counts.values()) if counts else 0
+        return sum(map(len, self._of(comment).values()))
 
     def of(self, comment: int, person: int) -> list[str]:
         """The kinds that a person gave to one target, in order of their names."""
-        return [kind for kind in sorted(self._kinds_of.get(comment, ())) if person in self._people[comment, kind]]
+        return [kind for kind, people in sorted(self._of(comment).items()) if person in people]
 
     def dump(self) -> list[tuple[int, str, bytes]]:
-        return [(comment, kind, people.serialize()) for (comment, kind), people in self._people.items() if people]
+        return [
+            (comment, kind, people.serialize())
+            for comment, kinds in self._people.items()
+            for kind, people in kinds.items()
+            if people
+        ]
 
     def load(self, dumped: list[tuple[int, str, bytes]]) -> None:
         for comment, kind, data in dumped:
-            people = self._people[comment, kind] = BitMap.deserialize(data)
-            self._kinds_of.setdefault(comment, {})[kind] = len(people)
+            self._people.setdefault(comment, {})[kind] = BitMap.deserialize(data)
+
+    def _of(self, comment: int) -> Mapping[str, BitMap]:
+        return self._people.get(comment, NOTHING)
 
 
 class Applause:
@@ -77,7 +80,7 @@ class Applause:
     __slots__ = ("_bits", "total")
 
     def __init__(self) -> None:
-        self._bits: list[BitMap] = []
+        self._bits: Sequence[BitMap] = ()
         """None while nobody has applauded."""
         self.total = 0
 

@@ -56,7 +56,7 @@ class CommentTree:
         """Of the root 0, of its children 1, and so on. What is derived is made for the first page, not for a load."""
         self._children: dict[int, array[int]] | None = None
         self._counts: Counts | None = None
-        self._best: dict[int, list[tuple[int, int]]] = {}
+        self._best: dict[int, list[tuple[int, int]]] | None = None
 
     # -- one comment
 
@@ -94,7 +94,7 @@ class CommentTree:
         self._count_one_more(id)
         if self._children is not None:
             self._children.setdefault(parent, array("I")).append(id)
-        if parent in self._best:
+        if self._best is not None and parent in self._best:
             insort(self._best[parent], self._rank(id))
 
     def _append(self, parent: int, flags: int) -> None:
@@ -105,7 +105,7 @@ class CommentTree:
 
     def rescored(self, id: int, before: int) -> None:
         """The score of a comment is no longer ``before``."""
-        if not self.has(id):
+        if self._best is None or not self.has(id):
             return
         ranks = self._best.get(self._parents[id])
         if ranks is not None:
@@ -223,6 +223,8 @@ class CommentTree:
         return -self._score(id), -id
 
     def _ranks(self, parent: int) -> list[tuple[int, int]]:
+        if self._best is None:
+            self._best = {}
         if parent not in self._best:
             self._best[parent] = sorted(self._rank(child) for child in self._child_lists().get(parent, ()))
         return self._best[parent]

@@ -88,6 +88,18 @@ class Taken(Struct):
     numbers: Numbers | None
 
 
+class Undurable(Struct):
+    """What an activation has changed since a commit took what it had changed before."""
+
+    rows: dict[tuple[type[Row], tuple[Any, ...]], Row | None] = {}
+    events: int = 0
+    messages: list[Message] = []
+    waiting: list[Outcome] = []
+
+    def touch(self, row: Row) -> None:
+        self.rows[type(row), row.identity()] = row
+
+
 class Phase(Enum):
     LOADING = "loading"
     """It has no state yet."""
@@ -107,6 +119,12 @@ class Activation:
     needs, commands wait in the mailbox.
     """
 
+    __slots__ = (
+        "__weakref__", "_alarms", "_backlog", "_durable", "_in_flight", "_marks", "_operations", "_undurable", "actor",
+        "commands", "commands_per_s", "epoch", "face", "key", "mailbox", "phase", "rows_since_snapshot", "slot",
+        "used_at", "views_flush_due",
+    )  # fmt: skip
+
     def __init__(self, key: str, slot: int, backlog: Backlog) -> None:
         self.key = key
         self.slot = slot
@@ -124,17 +142,14 @@ class Activation:
         """Before it."""
         self.rows_since_snapshot = 0
         self.views_flush_due = False
-        self.durable: Numbers | None = None
-        """The counters of the last commit; what the hub may show."""
+        self._durable: Numbers | None = None
+        """Those of the last commit; None while it has changed nothing since it was loaded."""
         self.face = object()
         """Another one whenever the answer to a read may be another: two that are the same show the same."""
         self._alarms: dict[str, int] = {}
         self._operations: dict[tuple[int, str], OperationRow] = {}
         self._marks: dict[int, int] = {}
-        self._rows: dict[tuple[type[Row], tuple[Any, ...]], Row | None] = {}
-        self._events = 0
-        self._messages: list[Message] = []
-        self._waiting: list[Outcome] = []
+        self._undurable: Undurable | None = None
         self._in_flight: list[Outcome] | None = None
 
     def loaded(self, actor: Actor, loaded: Loaded, epoch: int) -> None:
@@ -144,7 +159,17 @@ class Activation:
         self._operations = {row.identity(): row for row in loaded.operations}
         self._marks = {row.slot: row.id for row in loaded.marks}
         self._alarms = {row.name: row.due_ms for row in loaded.alarms}
-        self.durable = actor.numbers(())
+
+    @property
+    def durable(self) -> Numbers | None:
+        """The counters of the last commit; what the hub may show."""
+        return self._durable or (None if self.actor is None else self.actor.numbers(()))
+
+    @property
+    def _changed(self) -> Undurable:
+        if self._undurable is None:
+            self._undurable = Undurable()
+        return self._undurable
 
     # -- what it is told besides commands
 
@@ -220,19 +245,23 @@ class Activation:
     def _accept(self, envelope: Envelope, decision: Decision, now: float) -> Outcome:
         assert self.actor is not None
         publications: list[Publication] = []
+        if decision.events and self._durable is None:
+            self._durable = self.actor.numbers(())
         for event in decision.events:
             self.actor.apply(event)
             self._write_event(event)
-            self._events += 1
             publication = self.actor.publication(event)
             if publication is not None:
                 publications.append(publication)
+        if decision.events:
+            self._changed.events += len(decision.events)
         if decision.viewed is not None and self.actor.look(decision.viewed):
             self.views_flush_due = True
             self.face = object()
         if decision.events:
             self.face = object()
-        self._messages.extend(decision.messages)
+        if decision.messages:
+            self._changed.messages.extend(decision.messages)
         for name, due_ms in decision.alarms.items():
             self._set_alarm(name, due_ms)
         try:
@@ -244,7 +273,7 @@ class Activation:
     def _write_event(self, event: Event) -> None:
         match event.row:
             case Gone(row_type, identity):
-                self._rows[row_type, identity] = None
+                self._changed.rows[row_type, identity] = None
             case None:
                 pass  # It is in the row that every commit of the actor has.
             case row:
@@ -272,7 +301,7 @@ class Activation:
                 self._set_alarm(PURGE_ALARM, row.at_ms + ttl_ms)
                 return
             del self._operations[identity]
-            self._rows[OperationRow, identity] = None
+            self._changed.rows[OperationRow, identity] = None
         self._set_alarm(PURGE_ALARM, None)
 
     def _receive(self, envelope: Envelope, delivery: Delivery, now: float) -> Outcome:
@@ -301,7 +330,7 @@ class Activation:
             self._alarms[name] = due_ms
             self._touch(AlarmRow(slot=self.slot, actor=self.key, name=name, due_ms=due_ms))
         elif self._alarms.pop(name, None) is not None:
-            self._rows[AlarmRow, (self.key, name)] = None
+            self._changed.rows[AlarmRow, (self.key, name)] = None
 
     def alarm_due(self, name: str, now: float) -> bool:
         """Whether the timer is still set, and for no later time."""
@@ -313,14 +342,15 @@ class Activation:
         self._touch(row)
 
     def _touch(self, row: Row) -> None:
-        self._rows[type(row), row.identity()] = row
+        self._changed.touch(row)
 
     # -- the gate
 
     @property
     def dirty(self) -> bool:
         # An event may have no row but the one that every commit of the actor has.
-        return bool(self._rows or self._messages or self._events)
+        changed = self._undurable
+        return changed is not None and bool(changed.rows or changed.messages or changed.events)
 
     @property
     def settled(self) -> bool:
@@ -340,7 +370,7 @@ class Activation:
     def _hold(self, outcome: Outcome) -> bool:
         """Keep ``outcome`` back if it shows what is not durable yet."""
         if self.dirty:
-            self._waiting.append(outcome)
+            self._changed.waiting.append(outcome)
         elif self._in_flight is not None:
             self._in_flight.append(outcome)
         else:
@@ -352,22 +382,19 @@ class Activation:
         """Everything that is to be written now; it is in flight until ``landed``."""
         assert self.actor is not None
         assert self._in_flight is None
-        if self._events:
-            row = self.actor.state_row()
-            if row is not None:
-                self._touch(row)
-        reacted = dict.fromkeys(row.comment_id for row in self._rows.values() if isinstance(row, ReactionRow))
-        taken = Taken(
-            rows=self._rows,
-            count=self._events + len(self._messages),
-            messages=self._messages,
-            outcomes=self._waiting,
-            numbers=self.actor.numbers([id for id in reacted if id]) if self._events else None,
+        changed, self._undurable = self._changed, None
+        if changed.events and (row := self.actor.state_row()) is not None:
+            changed.touch(row)
+        reacted = dict.fromkeys(row.comment_id for row in changed.rows.values() if isinstance(row, ReactionRow))
+        self.rows_since_snapshot += changed.events
+        self._in_flight = changed.waiting
+        return Taken(
+            rows=changed.rows,
+            count=changed.events + len(changed.messages),
+            messages=changed.messages,
+            outcomes=changed.waiting,
+            numbers=self.actor.numbers([id for id in reacted if id]) if changed.events else None,
         )
-        self.rows_since_snapshot += self._events
-        self._in_flight = self._waiting
-        self._rows, self._events, self._messages, self._waiting = {}, 0, [], []
-        return taken
 
     def landed(self, taken: Taken) -> list[Outcome]:
         """What was taken is durable: who waited for it, in order."""
@@ -375,7 +402,7 @@ class Activation:
         for outcome in outcomes:
             self._backlog.remove(outcome.envelope.size_bytes)
         if taken.numbers is not None:
-            self.durable = taken.numbers
+            self._durable = taken.numbers
         self.trim()
         return outcomes
 
@@ -389,7 +416,8 @@ class Activation:
 
     def held(self) -> list[Envelope]:
         """The envelopes that wait at the gate, in order."""
-        return [outcome.envelope for outcome in (*(self._in_flight or ()), *self._waiting)]
+        waiting = () if self._undurable is None else self._undurable.waiting
+        return [outcome.envelope for outcome in (*(self._in_flight or ()), *waiting)]
 
     def abandon(self) -> list[Envelope]:
         """Give up everything that is not durable; who waited, at the gate or in the mailbox."""
@@ -399,7 +427,7 @@ class Activation:
             self._backlog.remove(envelope.size_bytes)
         held.extend(self.mailbox)
         self.mailbox.clear()
-        self._rows, self._events, self._messages, self._waiting, self._in_flight = {}, 0, [], [], None
+        self._undurable = self._in_flight = None
         return held
 
 

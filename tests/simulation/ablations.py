@@ -142,9 +142,9 @@ def _answer_before_commit(self: Activation, envelope: Envelope, now: float, op_t
 
 
 def _publish_before_commit(self: Registry, activation: Activation, envelope: Envelope) -> None:
-    before = len(activation._waiting)
+    before = len(activation._changed.waiting)
     _decide(self, activation, envelope)
-    for outcome in activation._waiting[before:]:
+    for outcome in activation._changed.waiting[before:]:
         publications, outcome.publications = outcome.publications, ()
         for publication in publications:
             self._hub.publish(activation.key, publication.offset, publication.encode)
