@@ -73,7 +73,8 @@ class Edge:
     def at_once(self, message: RawRequestMessage, peer: str | None) -> bytes | None:
         """All that a request without a body is answered, if the answer was kept: what the handler would answer.
 
-        It is counted, limited and headed like any other. None if it takes a handler, be it to refuse.
+        It is counted, limited and headed like any other, and says whether it is the last of its connection, which is
+        for the caller to end. None if it takes a handler, be it to refuse.
         """
         began = self._timer()
         if message.method != hdrs.METH_GET or _says_more(message):
@@ -92,6 +93,10 @@ class Edge:
             return None
         common = self._headers(headers, next(self._ids), allowance)
         common[hdrs.DATE] = rfc822_formatted_time()
+        if message.should_close:
+            common[hdrs.CONNECTION] = "close"
+        elif message.version < HttpVersion11:
+            common[hdrs.CONNECTION] = "keep-alive"
         status, head, body = (200, answer.head, answer.body) if known is None else (304, answer.unchanged, b"")
         self._metrics.count_of(hdrs.METH_GET, answer.route, status, self._timer() - began)
         return b"".join((head, lines(common), b"\r\n", body))
@@ -177,9 +182,7 @@ def _says_more(message: RawRequestMessage) -> bool:
     """Whether a request says something that may make a difference to its answer, beyond what those at once look at."""
     headers = message.headers
     return (
-        message.should_close
-        or message.upgrade
-        or message.version != HttpVersion11
+        message.upgrade
         or hdrs.AUTHORIZATION in headers
         or hdrs.EXPECT in headers
         or not headers.get(hdrs.ORIGIN, "").isascii()

@@ -145,15 +145,16 @@ class _Connection(RequestHandler):
 
     def data_received(self, data: bytes) -> None:
         complete = self._request_count
-        # Who waits for a request is not told of it until it is known that it takes a handler.
+        # aiohttp's task, which waits for a request, is not told of it until it is known that it takes a handler.
         waiter, self._waiter = self._waiter, None
         try:
             super().data_received(data)
         finally:
             self._waiter = waiter
-        if self._messages and waiter is not None and not waiter.done():
+        waits = complete == 0 if waiter is None else not waiter.done()  # Without a waiter it has not begun, or is busy.
+        if self._messages and waits:
             self._answer_at_once()
-            if self._messages:
+            if self._messages and waiter is not None and not waiter.done():
                 waiter.set_result(None)
         self._heard = True
         if self._request_count > complete:
@@ -173,6 +174,8 @@ class _Connection(RequestHandler):
             self._messages.popleft()
             self._count_answered()
             self.transport.write(answer)
+            if message.should_close:
+                self.force_close()
 
     def _count_answered(self) -> None:
         """Do what aiohttp does of its own for a request that it hands to a handler."""

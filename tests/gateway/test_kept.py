@@ -224,14 +224,24 @@ class Connection:
         self._writer.write(b"".join(requests))
 
     async def answer(self) -> tuple[int, bytes]:
+        status, _, body = await self.answer_and_connection()
+        return status, body
+
+    async def answer_and_connection(self) -> tuple[int, bytes, bytes]:
+        """The status, what is said of the connection, and the body."""
         async with asyncio.timeout(10):
-            head = await self._reader.readuntil(b"\r\n\r\n")
-            length = int(head.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0])
-            return int(head[9:12]), await self._reader.readexactly(length)
+            head = (await self._reader.readuntil(b"\r\n\r\n")).lower()
+            length, connection = (_header(head, name) for name in (b"content-length", b"connection"))
+            return int(head[9:12]), connection, await self._reader.readexactly(int(length))
 
     async def ended(self) -> bool:
         async with asyncio.timeout(10):
             return await self._reader.read() == b""
+
+
+def _header(head: bytes, name: bytes) -> bytes:
+    """What a head in lower case says of ``name``; empty if nothing."""
+    return head.partition(b"\r\n%b: " % name)[2].partition(b"\r\n")[0]
 
 
 def get(path: str, *headers: str, version: str = "1.1") -> bytes:
@@ -253,29 +263,56 @@ async def test_requests_that_come_at_once_are_answered_in_their_order(scene: Sce
 
 
 @pytest.mark.parametrize(
-    ("request_of", "ends"),
+    "request_of",
     [
-        (lambda path: get(path, "Connection: close"), True),
-        (lambda path: get(path, version="1.0"), True),
-        (lambda path: get(path, "Content-Length: 2") + b"{}", False),
-        (lambda path: get(path, "Transfer-Encoding: chunked") + b"0\r\n\r\n", False),
+        lambda path: get(path, "Content-Length: 2") + b"{}",
+        lambda path: get(path, "Transfer-Encoding: chunked") + b"0\r\n\r\n",
     ],
-    ids=["close", "HTTP/1.0", "body", "chunked body"],
+    ids=["body", "chunked body"],
 )
-async def test_requests_that_say_more_take_a_handler(
-    scene: Scene, request_of: Callable[[str], bytes], ends: bool
-) -> None:
+async def test_requests_that_say_more_take_a_handler(scene: Scene, request_of: Callable[[str], bytes]) -> None:
     path = scene.paths[0]
     body = (await scene.twice(path))[0].body
     async with Connection.to(scene.site.port) as connection:
         connection.send(request_of(path))
         assert await connection.answer() == (200, body)
         assert scene.asked == ["post.get"]
+        connection.send(get(path))
+        assert await connection.answer() == (200, body)
+
+
+@pytest.mark.parametrize(
+    ("headers", "version", "said", "ends"),
+    [
+        (("Connection: close",), "1.1", b"close", True),
+        ((), "1.0", b"close", True),
+        (("Connection: keep-alive",), "1.0", b"keep-alive", False),
+        (("Connection: keep-alive",), "1.1", b"", False),
+    ],
+)
+async def test_a_connection_is_ended_or_kept_as_the_client_asks(
+    scene: Scene, headers: tuple[str, ...], version: str, said: bytes, ends: bool
+) -> None:
+    path = scene.paths[1]
+    body = (await scene.twice(path))[0].body
+    async with Connection.to(scene.site.port) as connection:
+        connection.send(get(path, *headers, version=version))
+        assert await connection.answer_and_connection() == (200, said, body)
         if ends:
             assert await connection.ended()
         else:
             connection.send(get(path))
             assert await connection.answer() == (200, body)
+    assert scene.asked == []
+
+
+async def test_all_requests_of_a_connection_are_answered_before_it_is_ended(scene: Scene) -> None:
+    path = scene.paths[0]
+    body = (await scene.twice(path))[0].body
+    async with Connection.to(scene.site.port) as connection:
+        connection.send(get(path), get(path, "Connection: close"))
+        assert [await connection.answer() for _ in range(2)] == [(200, body), (200, body)]
+        assert await connection.ended()
 
 
 # -- the store of answers
