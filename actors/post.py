@@ -60,6 +60,8 @@ GATHERING: Final = (telling.NEWS_ALARM, finding.FINDING_ALARM)
 class PostActor(PostState):
     """See ``Actor``. A post that was never made exists only to refuse."""
 
+    __slots__ = ()
+
     def needs(self, command: Command) -> Need | None:
         match command:
             case React() | CreateComment() | Applaud():

@@ -5,7 +5,7 @@ provides change it.
 """
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final, Never, Self
 
 import msgspec
@@ -59,11 +59,26 @@ class PostSnapshot(Struct, frozen=True):
 class PostState:
     """The state of one post; of one that was never made, ``post`` is None."""
 
-    def __init__(self, post_id: int, *, policy: Policy, encoder: Encoder, epoch: str, announces: bool = False) -> None:
+    __slots__ = (
+        "_news", "_recent", "_sources", "_stream_epoch", "announces", "applause", "author", "comments", "encoder",
+        "fanout", "finding", "found", "head", "policy", "post", "post_id", "stirred", "tallies", "telling", "told",
+        "tree", "version", "viewers", "viewers_told", "watchers",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        post_id: int,
+        *,
+        policy: Policy,
+        encoder: Encoder,
+        stream_epoch: Callable[[str], str],
+        announces: bool = False,
+    ) -> None:
+        """``stream_epoch`` gives the epoch of the stream of a key."""
         self.post_id = post_id
         self.announces = announces
         """Whether other systems are to be told of its publication."""
-        self.epoch = epoch
+        self._stream_epoch = stream_epoch
         self.version = 0
         self.head = 0
         self.watchers = 0
@@ -77,7 +92,7 @@ class PostState:
         self.tree = CommentTree(self.tallies.score)
         self.applause = Applause()
         self.viewers = Viewers()
-        self.sources: dict[str, int] = {}
+        self._sources: dict[str, int] | None = None
         self._recent: OrderedDict[int, WrittenComment] | None = None
         self._news: News | None = None
         self.told = 0
@@ -101,12 +116,12 @@ class PostState:
         *,
         policy: Policy,
         encoder: Encoder,
-        epoch: str,
+        stream_epoch: Callable[[str], str],
         announces: bool = False,
         news: News | None = None,
     ) -> Self:
         """From the snapshot, and the rows that are newer; ``news`` is what people were not told of."""
-        actor = cls(post_id, policy=policy, encoder=encoder, epoch=epoch, announces=announces)
+        actor = cls(post_id, policy=policy, encoder=encoder, stream_epoch=stream_epoch, announces=announces)
         actor.post, actor.author, actor.fanout = loaded.post, loaded.author, loaded.fanout
         if loaded.snapshot is not None:
             actor._load_snapshot(msgspec.msgpack.decode(loaded.snapshot.data, type=PostSnapshot))
@@ -127,7 +142,7 @@ class PostState:
 
     def _load_snapshot(self, snapshot: PostSnapshot) -> None:
         self.tree.load(snapshot.parents, snapshot.flags)
-        self.sources = snapshot.sources
+        self._sources = snapshot.sources or None
         self.tallies.load(snapshot.reactions)
         self.applause.load(snapshot.applause)
 
@@ -153,6 +168,13 @@ class PostState:
         if self._recent is None:
             self._recent = OrderedDict()
         return self._recent
+
+    @property
+    def sources(self) -> dict[str, int]:
+        """The comments that were imported, by where they came from."""
+        if self._sources is None:
+            self._sources = {}
+        return self._sources
 
     @property
     def news(self) -> News:
@@ -212,7 +234,7 @@ class PostState:
         )
 
     def cursor(self) -> str:
-        return str(Cursor(self.epoch, self.head))
+        return str(Cursor(self._stream_epoch(self.key), self.head))
 
     # -- apply
 
@@ -343,8 +365,8 @@ class PostState:
             views=viewers.views,
             viewers=viewers.viewers,
             window_ms=viewers.window_ms,
-            window_viewers=viewers.window.dump(),
-            all_viewers=viewers.all.dump(),
+            window_viewers=(Sample() if viewers.window is None else viewers.window).dump(),
+            all_viewers=(Sample() if viewers.all is None else viewers.all).dump(),
         )
 
     def numbers(self, touched: Sequence[int]) -> PostNumbers:

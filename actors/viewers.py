@@ -59,16 +59,19 @@ class Viewers:
     def __init__(self) -> None:
         self.views = 0
         self.window_ms = 0
-        self.window = Sample()
-        self.all = Sample()
+        self.window: Sample | None = None
+        self.all: Sample | None = None
+        """None: nobody has looked yet."""
         self.viewers = 0
 
     def look(self, viewer: int, at_ms: int) -> bool:
         """Count a view; whether any number changed. A clock that goes back does not reopen a window."""
         window_ms = at_ms - at_ms % WINDOW_MS
-        if window_ms > self.window_ms:
-            self.window_ms = window_ms
+        if self.window is None or window_ms > self.window_ms:
+            self.window_ms = max(window_ms, self.window_ms)
             self.window = Sample()
+        if self.all is None:
+            self.all = Sample()
         weight = self.window.add(viewer)
         self.views += weight
         self.all.add(viewer)

@@ -1,9 +1,10 @@
 """One actor in memory: its mailbox, what it changed that is not durable, and the gate that holds what shows it."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from enum import Enum
 from hashlib import blake2b
-from typing import Any, Protocol
+from types import MappingProxyType
+from typing import Any, Final, Protocol
 
 import msgspec
 from msgspec import Struct
@@ -35,6 +36,8 @@ MAILBOX_AGE_S = 5.0
 SNAPSHOT_ROWS = 2_000
 """Rows behind the snapshot, after which a new one is written."""
 PURGE_ALARM = "operations"
+NONE: Final[Mapping[Any, int]] = MappingProxyType({})
+"""Of most actors at rest, their marks and alarms: these are few and change seldom, so that a change is another dict."""
 
 Reply = Callable[[Any], None]
 """Takes the answer, or the ``DomainError``."""
@@ -146,9 +149,9 @@ class Activation:
         """Those of the last commit; None while it has changed nothing since it was loaded."""
         self.face = object()
         """Another one whenever the answer to a read may be another: two that are the same show the same."""
-        self._alarms: dict[str, int] = {}
+        self._alarms: Mapping[str, int] = NONE
         self._operations: dict[tuple[int, str], OperationRow] = {}
-        self._marks: dict[int, int] = {}
+        self._marks: Mapping[int, int] = NONE
         self._undurable: Undurable | None = None
         self._in_flight: list[Outcome] | None = None
 
@@ -157,8 +160,8 @@ class Activation:
         self.epoch = epoch
         self.rows_since_snapshot = loaded.tail_rows
         self._operations = {row.identity(): row for row in loaded.operations}
-        self._marks = {row.slot: row.id for row in loaded.marks}
-        self._alarms = {row.name: row.due_ms for row in loaded.alarms}
+        self._marks = {row.slot: row.id for row in loaded.marks} or NONE
+        self._alarms = {row.name: row.due_ms for row in loaded.alarms} or NONE
 
     @property
     def durable(self) -> Numbers | None:
@@ -321,15 +324,16 @@ class Activation:
             publications.extend(outcome.publications)
             events.extend(outcome.events)
         if mark != self._marks.get(delivery.slot, 0):
-            self._marks[delivery.slot] = mark
+            self._marks = {**self._marks, delivery.slot: mark}
             self._touch(MarkRow(receiver=self.key, slot=delivery.slot, id=mark))
         return Outcome(envelope, None, tuple(publications), tuple(events))
 
     def _set_alarm(self, name: str, due_ms: int | None) -> None:
         if due_ms is not None:
-            self._alarms[name] = due_ms
+            self._alarms = {**self._alarms, name: due_ms}
             self._touch(AlarmRow(slot=self.slot, actor=self.key, name=name, due_ms=due_ms))
-        elif self._alarms.pop(name, None) is not None:
+        elif name in self._alarms:
+            self._alarms = {other: due for other, due in self._alarms.items() if other != name} or NONE
             self._changed.rows[AlarmRow, (self.key, name)] = None
 
     def alarm_due(self, name: str, now: float) -> bool:

@@ -9,7 +9,7 @@ from typing import Any
 from actors.actor import AccountSaved, Actor, Event, Fetch, Need, RingAlarm
 from actors.encoding import Encoder
 from actors.jobs import Job
-from actors.keys import parse_key, post_key, slot_of, user_key
+from actors.keys import parse_key, slot_of, user_key
 from actors.news import ROWS_MAX, News
 from actors.policy import Policy
 from actors.post import PostActor
@@ -389,7 +389,7 @@ class Registry:
             loaded,
             policy=self._policy,
             encoder=self._encoder,
-            epoch=self._stream_epoch(post_key(post_id)),
+            stream_epoch=self._stream_epoch,
             announces=self._announces,
             news=await self._untold(post_id, loaded),
         )

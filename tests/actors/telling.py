@@ -195,7 +195,7 @@ class Told:
 
 
 def new_post() -> PostActor:
-    return PostActor(POST, policy=Policy(), encoder=Encoder(), epoch="epoch")
+    return PostActor(POST, policy=Policy(), encoder=Encoder(), stream_epoch=lambda _: "epoch")
 
 
 def reloaded(told: Told, snapshot: SnapshotRow | None) -> Told:
@@ -224,7 +224,9 @@ def reloaded(told: Told, snapshot: SnapshotRow | None) -> Told:
         [row for row in told.of(ReactionRow) if row.version > actor.told],
         applause=APPLAUSE,
     )
-    again = Told(PostActor.load(POST, loaded, policy=Policy(), encoder=Encoder(), epoch="epoch", news=news))
+    again = Told(
+        PostActor.load(POST, loaded, policy=Policy(), encoder=Encoder(), stream_epoch=lambda _: "epoch", news=news)
+    )
     again.rows = dict(told.rows)
     return again
 

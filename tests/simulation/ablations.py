@@ -186,7 +186,7 @@ _answered = Outbox._answered
 
 
 def _receive_again(self: Activation, envelope: Envelope, delivery: Delivery, now: float) -> Outcome:
-    self._marks.clear()
+    self._marks = {}
     return _receive(self, envelope, delivery, now)
 
 

@@ -59,7 +59,7 @@ FROM post, generate_series(1, 3) AS number
     rows = await connection.fetch("SELECT post_id, heat, indexed_offset FROM post_finding ORDER BY post_id")
     async with open_postgres(new_url) as store:
         loaded = await store.load_post(POST)
-        actor = PostActor.load(POST, loaded, policy=Policy(), encoder=Encoder(), epoch=EPOCH)
+        actor = PostActor.load(POST, loaded, policy=Policy(), encoder=Encoder(), stream_epoch=lambda _: EPOCH)
         for person in range(1, 5):
             actor.tallies.put(0, "like", person, True)
         actor.tallies.put(0, "love", 1, True)
