@@ -4,13 +4,13 @@ Every message names the process that sent it. A worker's id is a UUID whose firs
 declared dead a process goes on under a new id, but listens at the same inbox.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 from uuid import UUID
 
 import msgspec
-from msgspec import Struct
+from msgspec import Raw, Struct
 
 from actors.actor import ReadCounters, ReadHead, ReadUnread, ShowPost
 from actors.runtime.activation import Delivery, packed
@@ -21,7 +21,7 @@ from protocol.delivery import Published
 from protocol.errors import ERRORS, DomainError, Overloaded, Refused, Unavailable
 from store.feeds import Saved
 
-VERSION = 1
+VERSION = 2
 """Of these messages; what has another is passed over."""
 
 
@@ -211,22 +211,28 @@ Any_ = (
 )  # fmt: skip
 
 _encoder = msgspec.msgpack.Encoder()
-_decoder = msgspec.msgpack.Decoder(tuple[int, bytes, Any_])
+_decoder = msgspec.msgpack.Decoder(tuple[int, bytes, list[Any_]])
 
 
-def encode(process: bytes, message: Message) -> bytes:
-    return _encoder.encode((VERSION, process, message))
+def encode(message: Message) -> bytes:
+    """What may stand for it in packets, as ``Raw``: encoded once for several receivers."""
+    return _encoder.encode(message)
 
 
-def decode(data: bytes) -> tuple[bytes, Any]:
-    """The process that sent it, and the message. Raises ``ValueError`` for what no worker of this version wrote."""
+def packet(process: bytes, messages: Sequence[Message | Raw]) -> bytes:
+    """What ``process`` says, in order."""
+    return _encoder.encode((VERSION, process, messages))
+
+
+def unpacked(data: bytes) -> tuple[bytes, Sequence[Any]]:
+    """The process that sent a packet, and its messages. Raises ``ValueError`` if no worker of this version did."""
     try:
-        version, process, message = _decoder.decode(data)
+        version, process, messages = _decoder.decode(data)
     except msgspec.MsgspecError as error:
         raise ValueError(str(error)) from None
     if version != VERSION:
         raise ValueError(f"version {version}")
-    return process, message
+    return process, messages
 
 
 def process_of(worker: UUID) -> bytes:

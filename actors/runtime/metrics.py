@@ -77,10 +77,10 @@ class Metrics:
         )
         self.relays = Gauge("plaudit_relays", "Streams of other workers that have subscribers here.", registry=registry)
         self.gaps = Counter("plaudit_gaps_total", "Publications found missing on a relay.", registry=registry)
-        self.bus_messages = Counter("plaudit_bus_messages_total", "Messages sent over the bus.", registry=registry)
+        self.bus_messages = Counter("plaudit_bus_messages_total", "Packets sent over the bus.", registry=registry)
         self.bus_bytes = Counter("plaudit_bus_bytes_total", "Bytes of these.", registry=registry)
         self.bus_dropped = Counter(
-            "plaudit_bus_dropped_total", "Messages that the bus was away or too slow for.", registry=registry
+            "plaudit_bus_dropped_total", "Packets that the bus was away or too slow for.", registry=registry
         )
         self.bus_malformed = Counter(
             "plaudit_bus_malformed_total", "What came over the bus and no worker wrote.", registry=registry

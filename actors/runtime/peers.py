@@ -1,15 +1,22 @@
 """The other workers: sends them messages over the bus, and hands what arrives to whoever handles its type."""
 
+import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
-from actors.runtime.messages import Message, decode, encode, inbox_of
+from msgspec import Raw
+
+from actors.runtime.messages import Message, inbox_of, packet, unpacked
 from actors.runtime.metrics import Metrics
 from store.bus import EVERYONE, Bus
 
 log = logging.getLogger("plaudit.peers")
+
+GATHERED_MAX = 256
+PACKET_BYTES_MAX = 256 << 10
+"""Messages in a packet, and its bytes unless it is one message: who gets it hands on all of it in one go."""
 
 MessageT = TypeVar("MessageT", bound=Message)
 
@@ -21,6 +28,8 @@ class Peers:
         self._bus = bus
         self._metrics = metrics
         self.process = b""
+        self._gathered: dict[bytes, list[Message | Raw]] = {}
+        """By process, what was said to it in this turn of the loop: it travels as one packet."""
         self._handlers: dict[type[Message], Callable[[bytes, Any], None]] = {}
         self._catch_ups: list[Callable[[], None]] = []
 
@@ -32,7 +41,10 @@ class Peers:
             yield
             return
         async with self._bus.joined(inbox_of(process), self):
-            yield
+            try:
+                yield
+            finally:
+                self._send_gathered()
 
     @property
     def alone(self) -> bool:
@@ -48,37 +60,51 @@ class Peers:
         """Have ``handler`` called with the sender's process and each message of ``kind``."""
         self._handlers[kind] = handler
 
-    def send(self, process: bytes, message: Message) -> None:
-        """To one process; it may be lost."""
-        self.send_encoded(process, encode(self.process, message))
+    def send(self, process: bytes, message: Message | Raw) -> None:
+        """To one process, in order; it may be lost."""
+        if self._bus is None:
+            return
+        if not self._gathered:
+            asyncio.get_running_loop().call_soon(self._send_gathered)
+        gathered = self._gathered.setdefault(process, [])
+        gathered.append(message)
+        if len(gathered) >= GATHERED_MAX:
+            self._send_gathered()
 
-    def send_encoded(self, process: bytes, data: bytes) -> None:
-        if self._bus is not None:
-            self._bus.send(inbox_of(process), data)
+    def _send_gathered(self) -> None:
+        gathered, self._gathered = self._gathered, {}
+        for process, messages in gathered.items():
+            self._send(inbox_of(process), messages)
+
+    def _send(self, inbox: str, messages: Sequence[Message | Raw]) -> None:
+        if self._bus is None:
+            return
+        data, half = packet(self.process, messages), len(messages) // 2
+        if len(data) > PACKET_BYTES_MAX and half:
+            self._send(inbox, messages[:half])
+            self._send(inbox, messages[half:])
+        else:
+            self._bus.send(inbox, data)
 
     def send_all(self, message: Message) -> None:
         """To all other workers; it may be lost."""
-        if self._bus is not None:
-            self._bus.send(EVERYONE, encode(self.process, message))
-
-    def encode(self, message: Message) -> bytes:
-        """For ``send_encoded``: once for several receivers."""
-        return encode(self.process, message)
+        self._send(EVERYONE, [message])
 
     def received(self, message: bytes) -> None:
         try:
-            process, decoded = decode(message)
+            process, messages = unpacked(message)
         except ValueError as error:
             log.debug("a message that no worker wrote: %s", error)
             self._metrics.bus_malformed.inc()
             return
         if process == self.process:
             return
-        try:
-            self._handlers[type(decoded)](process, decoded)
-        except Exception:
-            # One message that we cannot handle is no reason to hear no more.
-            log.exception("%s could not be handled", type(decoded).__name__)
+        for each in messages:
+            try:
+                self._handlers[type(each)](process, each)
+            except Exception:
+                # One message that we cannot handle is no reason to hear no more.
+                log.exception("%s could not be handled", type(each).__name__)
 
     def interrupted(self) -> None:
         self._metrics.bus_interrupted.inc()

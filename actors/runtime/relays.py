@@ -13,13 +13,14 @@ from typing import Any
 from uuid import UUID
 
 import msgspec
+from msgspec import Raw
 
 from actors.actor import SYSTEM, ReadHead
 from actors.keys import slot_of
 from actors.runtime.activation import Activation, Submit
 from actors.runtime.env import Env
 from actors.runtime.hub import Hub
-from actors.runtime.messages import Interest, NotWatched, Relayed, Unwatch, Watch, Watched, process_of
+from actors.runtime.messages import Interest, NotWatched, Relayed, Unwatch, Watch, Watched, encode, process_of
 from actors.runtime.metrics import Metrics
 from actors.runtime.ownership import Ownership
 from actors.runtime.peers import Peers
@@ -63,11 +64,8 @@ class RelayForm:
 
     names_stream = True
 
-    def __init__(self, encode: Callable[[Relayed], bytes]) -> None:
-        self._encode = encode
-
     def encode(self, key: str, epoch: str, items: Sequence[Published]) -> bytes:
-        return self._encode(Relayed(key, list(items)))
+        return encode(Relayed(key, list(items)))
 
 
 class RelaySink:
@@ -82,7 +80,7 @@ class RelaySink:
         self._peers = peers
 
     def write(self, data: bytes) -> int:
-        self._peers.send_encoded(self.process, data)
+        self._peers.send(self.process, Raw(data))
         return 0
 
     def buffered_bytes(self) -> int:
@@ -138,7 +136,7 @@ class Relays:
         self._submit = submit
         self._find = find
         self._epoch = epoch
-        self._form = RelayForm(peers.encode)
+        self._form = RelayForm()
         self._latest = msgspec.json.Decoder(Latest)
         self._followed: dict[str, Followed] = {}
         self._changed: set[str] = set()
