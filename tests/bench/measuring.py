@@ -5,6 +5,7 @@ import os
 import resource
 import shutil
 from collections.abc import Sequence
+from pathlib import Path
 from statistics import median
 from time import clock_gettime
 from typing import NamedTuple
@@ -38,6 +39,13 @@ def cpu_s(pid: int) -> float:
     if failed:
         raise ProcessLookupError(failed, os.strerror(failed))
     return clock_gettime(clock.value)
+
+
+def resident_bytes(pid: int) -> int:
+    """What of the process is in memory, to the page: ``/proc/…/statm`` is counted in batches."""
+    lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+    (resident,) = (line.split()[1] for line in lines if line.startswith("Rss:"))
+    return 1024 * int(resident)
 
 
 def missing(connections: int, *, compiler: bool = True) -> str | None:

@@ -11,6 +11,7 @@ import os
 import signal
 import sys
 import tempfile
+from asyncio.subprocess import PIPE
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime
@@ -28,11 +29,11 @@ from tests.bench.collecting import COLLECTED
 from tests.bench.contestants import GENERATOR_CORE, SERVER_CORE
 from tests.bench.copies import Database, complete, copied, fill, settled
 from tests.bench.growth import fitted, plot
-from tests.bench.measuring import Spread, missing
+from tests.bench.measuring import Spread, missing, resident_bytes
 from tests.bench.results import RESULTS, machine, put_section
 from tests.bench.watchers import compiled, watching
 from tests.bench.wires import Wire
-from tests.processes import Served, pinned, serving
+from tests.processes import ROOT, Served, pinned, serving
 from tests.site import SETTINGS, Site
 
 ROUNDS: Final = 5
@@ -50,8 +51,8 @@ KIB: Final = 1024
 
 WEBSOCKETS, EVENTS = "idle WebSocket, one subscription", "idle event stream"
 IDLE_POSTS = "resident idle post"
-SNAPSHOTS, ROWS = "post with 100,000 likes, from its snapshot", "post with 100,000 likes, from their rows"
-TO_REACH: Final[Mapping[str, float]] = {WEBSOCKETS: 15.0, EVENTS: 12.0, IDLE_POSTS: 3.0, SNAPSHOTS: 250.0, ROWS: 250.0}
+SNAPSHOTS, TAKEN = "post with 100,000 likes, loaded", "the same, taken one by one"
+TO_REACH: Final[Mapping[str, float]] = {WEBSOCKETS: 15.0, EVENTS: 12.0, IDLE_POSTS: 3.0, SNAPSHOTS: 250.0, TAKEN: 250.0}
 """KiB of one."""
 
 Sample = tuple[int, int]
@@ -75,8 +76,11 @@ class Series(NamedTuple):
     name: str
     sizes: Sequence[int]
     warm_up: int
-    more: Callable[[Stage, int, int], AbstractAsyncContextManager[None]]
-    """Adds what is between two sizes, for as long as the context is open."""
+    more: Callable[[Stage, int, int], AbstractAsyncContextManager[None]] | None
+    """Adds what is between two sizes, for as long as the context is open. None: it needs no server."""
+
+    def counts(self) -> Sequence[int]:
+        return (self.warm_up, *(self.warm_up + size for size in self.sizes))
 
 
 # -- what is held -----------------------------------------------------------------------------------------------------
@@ -128,7 +132,7 @@ ALL: Final = (
     Series(EVENTS, CONNECTIONS, WARM_UP, more_event_streams),
     Series(IDLE_POSTS, POSTS, WARM_UP, more_posts(IDLE_POSTS)),
     Series(SNAPSHOTS, LIKED, LIKED_WARM_UP, more_posts(SNAPSHOTS)),
-    Series(ROWS, LIKED, LIKED_WARM_UP, more_posts(ROWS)),
+    Series(TAKEN, LIKED, LIKED_WARM_UP, None),
 )
 
 
@@ -145,8 +149,11 @@ async def measure(all_series: Sequence[Series], likes: int, rounds: int) -> Runs
             postgres = await opened.enter_async_context(EmbeddedPostgres(directory))
         watched, posts = await make_posts(postgres.url, all_series, likes)
         for series in [*all_series] * rounds:
-            async with collecting_site(postgres.url) as site:
-                samples = await run(series, Stage(site, watch, watched, posts))
+            if series.more is None:
+                samples = await taken(series, likes)
+            else:
+                async with collecting_site(postgres.url) as site:
+                    samples = await run(series, series.more, Stage(site, watch, watched, posts))
             runs.setdefault(series.name, []).append(samples)
             print(f"{series.name:42} {each_kib(samples):8.2f} KiB", flush=True)
     return runs
@@ -161,14 +168,13 @@ async def make_posts(url: str, all_series: Sequence[Series], likes: int) -> tupl
         models = {series.name: await site.create_post(series.name) for series in all_series}
         watched = await site.create_post("A post that many watch")
         await settled(database)
-    for name in {SNAPSHOTS, ROWS} & set(models):
-        await fill(database, models[name], comments=0, likes=likes, one_in=ONE_IN)
     if SNAPSHOTS in models:
+        await fill(database, models[SNAPSHOTS], comments=0, likes=likes, one_in=ONE_IN)
         async with collecting_site(url) as site:
             await complete(site, models[SNAPSHOTS])
             await settled(database)
     for series in all_series:
-        if series.name not in (WEBSOCKETS, EVENTS):
+        if series.name in (IDLE_POSTS, SNAPSHOTS):
             posts[series.name] = await copied(database, models[series.name], series.warm_up + max(series.sizes))
     await database.close()
     return watched, posts
@@ -185,28 +191,39 @@ async def collecting_site(url: str) -> AsyncIterator[Site]:
         yield Site(served, await opened.enter_async_context(aiohttp.ClientSession()))
 
 
-async def run(series: Series, stage: Stage) -> list[Sample]:
+async def run(
+    series: Series, more: Callable[[Stage, int, int], AbstractAsyncContextManager[None]], stage: Stage
+) -> list[Sample]:
     """More and more of one thing, beginning with those of the warm-up."""
     samples = []
     async with AsyncExitStack() as held:
         before = 0
-        for size in (series.warm_up, *(series.warm_up + size for size in series.sizes)):
-            await held.enter_async_context(series.more(stage, before, size))
-            samples.append((size, await resident_bytes(stage.site.served)))
+        for size in series.counts():
+            await held.enter_async_context(more(stage, before, size))
+            samples.append((size, await collected(stage.site.served)))
             before = size
     return samples
 
 
-async def resident_bytes(served: Served) -> int:
-    """What is resident of the process, once it has collected its garbage."""
+async def taken(series: Series, likes: int) -> list[Sample]:
+    """The same of posts that take their likes in a process of their own, on the servers' core."""
+    with pinned([SERVER_CORE]):
+        arguments = map(str, (likes, ONE_IN, *series.counts()))
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "tests.bench.liking", *arguments, cwd=ROOT, stdout=PIPE
+        )
+    said, _ = await process.communicate()
+    return list(zip(series.counts(), map(int, said.split()), strict=True))
+
+
+async def collected(served: Served) -> int:
+    """The bytes that are resident of the process, once it has collected its garbage."""
     told = served.output.count(f"{COLLECTED}\n")
     served.process.send_signal(signal.SIGUSR1)
     async with asyncio.timeout(COLLECT_TIMEOUT_S):
         while served.output.count(f"{COLLECTED}\n") == told:
             await asyncio.sleep(POLL_S)
-    lines = Path(f"/proc/{served.pid}/smaps_rollup").read_text().splitlines()
-    (resident,) = (line.split()[1] for line in lines if line.startswith("Rss:"))
-    return int(resident) * KIB
+    return resident_bytes(served.pid)
 
 
 def each_kib(samples: Sequence[Sample]) -> float:
@@ -240,8 +257,9 @@ def report(runs: Runs, command: str, load: float) -> str:
 
 What the resident set of the server process grows by with each, after a collection of garbage: the slope over four
 counts, of a new server for each series; medians of {rounds} rounds with the lowest and the highest. All connections
-watch one post. A post with likes is liked by one of {ONE_IN} accounts; read from rows, its likes are taken one by one,
-as they are while people give them. *Growth* is the exponent of the count. What the kernel holds for sockets is beside.
+watch one post. A post is liked by one of {ONE_IN} accounts; taken one by one, in a process that has nothing but posts,
+its likes are held as while people give them. *Growth* is the exponent of the count. What the kernel holds for sockets
+is beside.
 
 {table}
 

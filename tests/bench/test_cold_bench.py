@@ -105,7 +105,7 @@ async def test_a_trial_of_memory_holds_all_that_it_says_and_every_series_grows()
     if lacking := missing(200):
         pytest.skip(lacking)
     # The others differ in what is asked for alone.
-    few = [series for series in memory.ALL if series.name in (memory.WEBSOCKETS, memory.IDLE_POSTS, memory.ROWS)]
+    few = [series for series in memory.ALL if series.name in (memory.WEBSOCKETS, memory.IDLE_POSTS, memory.TAKEN)]
     runs = await memory.measure([series._replace(sizes=(20, 40), warm_up=5) for series in few], 1_000, 1)
     assert len(runs) == len(few)
     for rounds in runs.values():
