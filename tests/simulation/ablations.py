@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 from actors import fanout
-from actors.actor import Actor, Numbers
+from actors.actor import Actor, Decision, Numbers
 from actors.keys import parse_key
 from actors.lease import Lease
 from actors.runtime.activation import Activation, Delivery, Envelope, Outcome
@@ -150,6 +150,19 @@ def _publish_before_commit(self: Registry, activation: Activation, envelope: Env
             self._hub.publish(activation.key, publication.offset, publication.encode)
 
 
+# -- what is kept of answers ------------------------------------------------------------------------------------------
+
+
+_accept = Activation._accept
+
+
+def _keep_face(self: Activation, envelope: Envelope, decision: Decision, now: float) -> Outcome:
+    face = self.face
+    outcome = _accept(self, envelope, decision, now)
+    self.face = face
+    return outcome
+
+
 # -- repeated operations ----------------------------------------------------------------------------------------------
 
 
@@ -216,6 +229,7 @@ ABLATIONS: Mapping[str, Ablation] = MappingProxyType(
             10, removed=lambda: replaced(Activation, handle=_answer_before_commit)
         ),
         "publication before commit": Ablation(10, removed=lambda: replaced(Registry, decide=_publish_before_commit)),
+        "answers kept though they changed": Ablation(20, removed=lambda: replaced(Activation, _accept=_keep_face)),
         "no deduplication": Ablation(20, removed=lambda: replaced(Activation, _decide=_do_again)),
         "deduplication not rebuilt on activation": Ablation(
             100, removed=lambda: replaced(Activation, loaded=_load_without_operations)

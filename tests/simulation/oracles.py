@@ -16,6 +16,7 @@ from msgspec.structs import replace
 from actors.actor import Actor
 from actors.post import PostActor
 from actors.user import UserActor
+from protocol.commands import ANONYMOUS
 from store.base import Batch
 from store.memory import LateCommit, MemoryStore, RowT
 from store.rows import (
@@ -393,6 +394,17 @@ def differences(store: JournalledStore, actor: Actor) -> str | None:
         if kept is not None and kept.comment != row:
             return f"{actor.key}: comment {row.id}: {_differing(kept.comment, row)}"
     return None
+
+
+def shown_by(actor: Actor) -> dict[str, object]:
+    """What a post shows to somebody who is not signed in, of all that is in memory."""
+    if not isinstance(actor, PostActor) or actor.post is None:
+        return {}
+    comments = {
+        f"comment {id}": (actor.encoder.comment(*written), actor.tallies.counts(id))
+        for id, written in actor.recent.items()
+    }
+    return {"post": actor.post_view(ANONYMOUS), "page": actor.tree.threads(0, "newest", 50, None), **comments}
 
 
 def _differing_user(store: JournalledStore, actor: UserActor) -> str | None:

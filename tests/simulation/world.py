@@ -29,7 +29,7 @@ from tests.simulation.edge import Connection, PushForm, Wire
 from tests.simulation.faults import STRATEGIES, Faults
 from tests.simulation.loop import Host, SimulatedLoop
 from tests.simulation.network import Link, StoreServer, TravellingStore, Weather
-from tests.simulation.oracles import Journal, JournalledStore, differences
+from tests.simulation.oracles import Journal, JournalledStore, differences, shown_by
 from tests.simulation.stories import Commenting, Following, Story
 
 STARTED_AT_S = 1_770_000_000.0
@@ -239,6 +239,8 @@ class World:
         self._started = 0
         self.story: Story = (Following if self.rng.random() < OF_FOLLOWING else Commenting)(self)
         self._over = self.loop.create_future()
+        self._faces: dict[tuple[str, str], tuple[object, dict[str, object]]] = {}
+        """Of the actors of each worker, when they were looked at last: the face, and what it showed."""
 
     # -- the run
 
@@ -439,6 +441,16 @@ class World:
         if self.memory.owner(activation.slot) == (node._ownership.worker, activation.epoch):
             found = differences(self.memory, activation.actor)
             self.journal.require(found is None, f"{worker.host}: {found}")
+        self._look_at_face(worker, activation.key, activation.face, shown_by(activation.actor))
+
+    def _look_at_face(self, worker: Worker, key: str, face: object, shown: dict[str, object]) -> None:
+        """While an actor has the same face, it shows the same: answers are kept as long."""
+        before = self._faces.get((worker.host.name, key))
+        if before is not None and before[0] is face:
+            for what in before[1].keys() & shown.keys():
+                same = before[1][what] == shown[what]
+                self.journal.require(same, f"{worker.host}: {key} shows another {what} with the same face")
+        self._faces[worker.host.name, key] = face, shown
 
     def _compare(self) -> None:
         """What the clients were told is what is stored, once, and what their streams told them is what is stored."""
