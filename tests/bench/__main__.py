@@ -4,12 +4,13 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 
-from tests.bench import cluster, cold, fanout, memory, reads, restarts, timelines, writes
+from tests.bench import cluster, cold, fanout, memory, reads, restarts, slow, timelines, writes
 
 BENCHMARKS: Mapping[str, Callable[[Sequence[str]], int]] = MappingProxyType(
     {
         "writes": writes.main,
         "fanout": fanout.main,
+        "slow": slow.main,
         "reads": reads.main,
         "cold": cold.main,
         "memory": memory.main,
@@ -19,7 +20,7 @@ BENCHMARKS: Mapping[str, Callable[[Sequence[str]], int]] = MappingProxyType(
     }
 )
 """Each takes its options, writes its section of the results, and returns a status for the shell."""
-USUAL = ("writes", "fanout", "reads", "cold", "memory", "cluster", "restarts")
+USUAL = ("writes", "fanout", "slow", "reads", "cold", "memory", "cluster", "restarts")
 """Those that take minutes; their options are the same."""
 
 

@@ -10,7 +10,7 @@ import asyncio
 import os
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -122,7 +122,8 @@ class Lane:
         if phase.rate is None:
             await self._one_at_a_time(phase.pause_s, seconds)
         else:
-            await self._steadily(phase.rate, seconds)
+            await steadily(self._publish, phase.rate, seconds)
+            await self._watchers.reached(self._published - 1)
         took_s = monotonic() - began
         server_s, driver_s = cpu_s(self._stage.pid) - server_s, process_time() - driver_s
         report = await self._watchers.report()
@@ -146,19 +147,19 @@ class Lane:
             await self._watchers.reached(self._published - 1)
             await asyncio.sleep(pause_s)
 
-    async def _steadily(self, rate: int, seconds: float) -> None:
-        """Whatever comes back; what could not be sent when it was due is late by its own doing."""
-        began_us = monotonic_ns() // 1_000
-        for number in range(int(rate * seconds)):
-            due_us = began_us + number * 1_000_000 // rate
-            if (early_us := due_us - monotonic_ns() // 1_000) > 0:
-                await asyncio.sleep(early_us / 1e6)
-            self._publish(due_us)
-        await self._watchers.reached(self._published - 1)
-
     def _publish(self, due_us: int) -> None:
         self._stage.publish(self._published, due_us)
         self._published += 1
+
+
+async def steadily(publish: Callable[[int], None], rate: int, seconds: float) -> None:
+    """Publish when it is due, whatever comes back; what could not be sent then is late by its own doing."""
+    began_us = monotonic_ns() // 1_000
+    for number in range(int(rate * seconds)):
+        due_us = began_us + number * 1_000_000 // rate
+        if (early_us := due_us - monotonic_ns() // 1_000) > 0:
+            await asyncio.sleep(early_us / 1e6)
+        publish(due_us)
 
 
 @asynccontextmanager

@@ -2,12 +2,10 @@
 
 import asyncio
 import os
-import shutil
 import subprocess
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from time import monotonic_ns
-from typing import NamedTuple
 
 import msgspec
 import pytest
@@ -18,27 +16,13 @@ from protocol.gateway.frames import text_frame, text_frames
 from protocol.gateway.sse import SseForm
 from protocol.gateway.websocket import WebSocketForm
 from tests.bench import wires
+from tests.bench.conftest import Programs
 from tests.bench.contestants import FLOOR, OURS, OURS_SSE, contestants
 from tests.bench.fanout import Measured, Phase, measure, ratios, report, shortcomings
 from tests.bench.measuring import Spread, cpu_s
-from tests.bench.watchers import Incomplete, Report, Watchers, check, compiled, watching
+from tests.bench.watchers import Incomplete, Report, Watchers, check, watching
 
 DUE_US = 1_234_567
-
-
-class Programs(NamedTuple):
-    """Those written in C, made once."""
-
-    watch: str
-    send: str
-
-
-@pytest.fixture(scope="module")
-def programs(tmp_path_factory: pytest.TempPathFactory) -> Programs:
-    if shutil.which("cc") is None:
-        pytest.skip("There is no C compiler: on Debian, apt-get install gcc libc6-dev")
-    directory = tmp_path_factory.mktemp("programs")
-    return Programs(watch=compiled("watch", directory), send=compiled("send", directory))
 
 
 def measured(per_cpu_s: float) -> Measured:

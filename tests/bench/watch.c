@@ -2,11 +2,12 @@
  * The watchers of a benchmark of fan-out: opens many connections to one server, counts what is delivered over them,
  * checks that it is complete and in order, and says how long it took.
  *
- *     watch PORT CONNECTIONS FORM MARK OPENING HELLO READY PING PONG
+ *     watch PORT CONNECTIONS BUFFER FORM MARK OPENING HELLO READY PING PONG
  *
  * Knows nothing of a server but what it is given, in hexadecimal: OPENING is sent on a connection at once, HELLO when
  * the head of the answer is here, PONG whenever PING arrives. A connection is ready when READY has arrived. FORM is
- * "frames" for WebSocket, or "events" for Server-Sent Events.
+ * "frames" for WebSocket, or "events" for Server-Sent Events. BUFFER is what the kernel keeps of what was not read, in
+ * bytes of each connection; 0 leaves it to the kernel.
  *
  * What is delivered are publications. Each bears, right behind MARK, its number in 10 digits, " at ", and the time that
  * it was due, of CLOCK_MONOTONIC, in 16 digits of microseconds. The first has the number 0; a connection is to get each
@@ -60,7 +61,7 @@ static struct {
 } seen;
 
 static struct connection *connections;
-static int connection_count, opened, ready;
+static int connection_count, buffer_bytes, opened, ready;
 static bool events;
 static struct bytes mark, opening, hello, ready_mark, ping, pong;
 static struct sockaddr_in server = {.sin_family = AF_INET};
@@ -109,6 +110,9 @@ static void open_more(void)
     while (opened < connection_count && opened - ready < OPENING_MAX) {
         struct epoll_event event = {.events = EPOLLIN, .data.ptr = &connections[opened]};
         int stream = socket(AF_INET, SOCK_STREAM, 0);
+        if (stream >= 0 && buffer_bytes &&
+            setsockopt(stream, SOL_SOCKET, SO_RCVBUF, &buffer_bytes, sizeof buffer_bytes))
+            fail("setsockopt");
         if (stream < 0 || connect(stream, (struct sockaddr *)&server, sizeof server))
             fail("connect");
         fcntl(stream, F_SETFL, O_NONBLOCK);
@@ -287,8 +291,8 @@ int main(int argc, char **argv)
 {
     struct epoll_event due[EVENTS_MAX], stdin_event = {.events = EPOLLIN, .data.ptr = NULL};
     char command[64];
-    if (argc != 10) {
-        fprintf(stderr, "usage: watch PORT CONNECTIONS FORM MARK OPENING HELLO READY PING PONG\n");
+    if (argc != 11) {
+        fprintf(stderr, "usage: watch PORT CONNECTIONS BUFFER FORM MARK OPENING HELLO READY PING PONG\n");
         return 2;
     }
     setvbuf(stdout, NULL, _IOLBF, 0);
@@ -296,10 +300,11 @@ int main(int argc, char **argv)
     server.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     connection_count = atoi(argv[2]);
     connections = calloc((size_t)connection_count, sizeof *connections);
-    events = !strcmp(argv[3], "events");
+    buffer_bytes = atoi(argv[3]);
+    events = !strcmp(argv[4], "events");
     struct bytes *given[] = {&mark, &opening, &hello, &ready_mark, &ping, &pong};
     for (int at = 0; at < 6; at++)
-        *given[at] = from_hexadecimal(argv[4 + at]);
+        *given[at] = from_hexadecimal(argv[5 + at]);
     epoll = epoll_create1(0);
     if (epoll < 0 || connections == NULL || epoll_ctl(epoll, EPOLL_CTL_ADD, STDIN_FILENO, &stdin_event))
         fail("epoll");

@@ -1,6 +1,7 @@
 """Many connections that watch one server: a process written in C (``watch.c``), and what drives it."""
 
 import asyncio
+import signal
 import subprocess
 from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncIterator, Mapping
@@ -61,11 +62,18 @@ async def running(*command: str, environment: Mapping[str, str] | None = None) -
 
 
 @asynccontextmanager
-async def watching(program: str, port: int, count: int, wire: Wire) -> AsyncIterator["Watchers"]:
-    """``count`` connections, once the server will deliver to all of them."""
+async def watching(
+    program: str, port: int, count: int, wire: Wire, *, buffer_bytes: int = 0
+) -> AsyncIterator["Watchers"]:
+    """``count`` connections, once the server will deliver to all of them.
+
+    The kernel keeps ``buffer_bytes`` of what was not read of each; 0 leaves it to the kernel, and so up to megabytes.
+    """
     form = "events" if wire.events else "frames"
     given = (MARK, wire.opening, wire.hello, wire.ready, wire.ping, wire.pong)
-    async with running(program, str(port), str(count), form, *(part.hex() for part in given)) as process:
+    async with running(
+        program, str(port), str(count), str(buffer_bytes), form, *(part.hex() for part in given)
+    ) as process:
         watchers = Watchers(process, count)
         reading = asyncio.create_task(watchers.read(), name="what watchers say")
         try:
@@ -81,6 +89,7 @@ class Watchers:
     def __init__(self, process: Process, count: int) -> None:
         assert process.stdin is not None
         assert process.stdout is not None
+        self._process = process
         self.count = count
         self._say, self._hear = process.stdin, process.stdout
         self._ready = False
@@ -107,6 +116,13 @@ class Watchers:
             self._reached = int(number)
         else:
             self._report = msgspec.json.decode(line, type=Report)
+
+    def stop(self) -> None:
+        """Read nothing, as clients that hang, until ``go_on``; the connections stay open."""
+        self._process.send_signal(signal.SIGSTOP)
+
+    def go_on(self) -> None:
+        self._process.send_signal(signal.SIGCONT)
 
     async def opened(self) -> None:
         async with self._heard, asyncio.timeout(OPEN_TIMEOUT_S):
