@@ -1,8 +1,9 @@
 """Two workers: what it costs that an actor is on the other one, and how much of a worker's speed a second one adds.
 
 Two servers of one worker each share a Postgres and a Redis, as on two machines; so each has a port of its own, and it
-is known who serves whom. Servers, Postgres and Redis share one core, the generator has the other: what each used is
-told apart. Everything takes turns; ratios are taken within a round.
+is known who serves whom. What each program used is told apart. For a single post the servers, Postgres and Redis have
+one core and the generator the other; under load two workers and all else share both. Everything takes turns; ratios
+are taken within a round.
 """
 
 import argparse
@@ -33,7 +34,7 @@ from tests.bench.load import Work, cpu_seconds, saturate
 from tests.bench.measuring import Spread, cpu_s, missing, spread_of
 from tests.bench.results import machine, put_section
 from tests.bench.watchers import Incomplete, Watchers, check, compiled, watching
-from tests.bench.writes import WRITERS, WRITERS_WINDOW, comments, connected
+from tests.bench.writes import comments, connected
 from tests.processes import pinned
 from tests.site import Site, host_token, running_site
 
@@ -44,6 +45,9 @@ ROUNDS = 5
 QUIET_PAUSE_S = 0.06
 """Longer than a stream waits whether more is to come."""
 POSTS = 64
+PEOPLE = 2_000
+"""Who write under load, each one comment at a time. With more at a time on few connections one worker answers all of
+a connection in one frame, and is sent as many more in one, where of two each answers its own: that measures frames."""
 SETTLE_TIMEOUT_S = 60.0
 SHARE_MIN = 0.3
 """Of the slots, that each worker has once they are dealt out."""
@@ -108,11 +112,11 @@ class Cluster:
 
 
 @asynccontextmanager
-async def running_cluster(workers: int) -> AsyncIterator[Cluster]:
+async def running_cluster(workers: int, cores: Sequence[int]) -> AsyncIterator[Cluster]:
     """So many servers on a new database, with a Redis if they are more than one, once each has its slots."""
     async with AsyncExitStack() as opened:
         directory = Path(opened.enter_context(tempfile.TemporaryDirectory(prefix="plaudit-bench-")))
-        with pinned([SERVER_CORE]):
+        with pinned(cores):
             postgres = await opened.enter_async_context(EmbeddedPostgres(directory))
             pids = {"Postgres": int((postgres.directory / "postmaster.pid").read_text().split()[0])}
             flags = ["--database-url", postgres.url]
@@ -287,9 +291,9 @@ class Load:
 
 
 @asynccontextmanager
-async def load(cluster: Cluster) -> AsyncIterator[Load]:
+async def load(cluster: Cluster, people: int) -> AsyncIterator[Load]:
     posts = [await cluster.sites[0].create_post(f"Post {number}") for number in range(POSTS)]
-    writers = [WebSocketCaller(Tally(), WRITERS_WINDOW, host_token(1 + person)) for person in range(WRITERS)]
+    writers = [WebSocketCaller(Tally(), 1, host_token(1 + person)) for person in range(people)]
     count = len(cluster.sites)
     async with AsyncExitStack() as opened:
         for at, site in enumerate(cluster.sites):
@@ -300,11 +304,11 @@ async def load(cluster: Cluster) -> AsyncIterator[Load]:
 Loads = Mapping[str, Sequence[Written]]
 
 
-async def measure_loads(clusters: Mapping[str, Cluster], rounds: int, seconds: float) -> Loads:
+async def measure_loads(clusters: Mapping[str, Cluster], people: int, rounds: int, seconds: float) -> Loads:
     """One worker and two in turn."""
     runs: dict[str, list[Written]] = {name: [] for name in clusters}
     async with AsyncExitStack() as opened:
-        loads = {name: await opened.enter_async_context(load(cluster)) for name, cluster in clusters.items()}
+        loads = {name: await opened.enter_async_context(load(each, people)) for name, each in clusters.items()}
         for _ in range(rounds):
             for name, its_load in loads.items():
                 run = await its_load.run(seconds)
@@ -313,10 +317,16 @@ async def measure_loads(clusters: Mapping[str, Cluster], rounds: int, seconds: f
     return runs
 
 
-async def measure(program: str, phases: Sequence[Phase], rounds: int, seconds: float) -> tuple[Deliveries, Loads]:
-    async with running_cluster(1) as one, running_cluster(2) as two:
-        deliveries = await measure_posts(two, program, phases, rounds, seconds)
-        return deliveries, await measure_loads({ONE: one, TWO: two}, rounds, seconds)
+async def measure(
+    program: str, phases: Sequence[Phase], people: int, rounds: int, seconds: float
+) -> tuple[Deliveries, Loads]:
+    """``program`` is that of the watchers."""
+    with pinned([GENERATOR_CORE]):
+        async with running_cluster(2, [SERVER_CORE]) as apart:
+            deliveries = await measure_posts(apart, program, phases, rounds, seconds)
+    both = [SERVER_CORE, GENERATOR_CORE]
+    async with running_cluster(1, both) as one, running_cluster(2, both) as two:
+        return deliveries, await measure_loads({ONE: one, TWO: two}, people, rounds, seconds)
 
 
 def used(before: Cpu, after: Cpu, seconds: float) -> Cpu:
@@ -359,9 +369,9 @@ Medians of {len(loads[ONE])} rounds, with the lowest and the highest; ratios are
 
 ## Comments as fast as they are acknowledged
 
-{WRITERS} connections with {WRITERS_WINDOW} requests in flight write on {POSTS} posts, half of them over each of two
-workers; so half of what a worker is asked is for an actor of the other. Comments are by the CPU seconds of the workers;
-what Postgres, Redis and the generator took beside is told in cores.
+{PEOPLE:,} people write on {POSTS} posts, each one comment at a time, half of them over each of two workers; so half of
+what a worker is asked is for an actor of the other. Here all programs share both cores. Comments are by the CPU seconds of
+the workers; what Postgres, Redis and the generator took beside is told in cores.
 
 | | comments/s | per CPU s of workers | × one | {" | ".join(loads[TWO][0].cores)} |
 | --- | ---: | ---: | ---: |{" ---: |" * len(loads[TWO][0].cores)}
@@ -433,22 +443,23 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--rounds", type=int, default=ROUNDS, help=f"of which the median counts (default {ROUNDS})")
     parser.add_argument("--seconds", type=float, default=2.0, help="of each phase (default 2)")
     parser.add_argument("--watchers", type=int, nargs=2, default=[FEW, MANY], help="few, and many")
+    parser.add_argument("--people", type=int, default=PEOPLE, help="who write under load")
     options = parser.parse_args(argv)
-    if lacking := missing(2 * sum(options.watchers)):
+    if lacking := missing(2 * (sum(options.watchers) + options.people)):
         print(f"two workers are left out: {lacking}")
         return 0
     few, many = options.watchers
     phases = [Phase(few), Phase(many), Phase(many, HOT_RATE)]
     load_before = os.getloadavg()[0]
-    with pinned([GENERATOR_CORE]), tempfile.TemporaryDirectory(prefix="plaudit-bench-") as directory:
+    with tempfile.TemporaryDirectory(prefix="plaudit-bench-") as directory:
         program = compiled("watch", Path(directory))
         try:
-            deliveries, loads = uvloop.run(measure(program, phases, options.rounds, options.seconds))
+            deliveries, loads = uvloop.run(measure(program, phases, options.people, options.rounds, options.seconds))
         except Incomplete as error:
             raise SystemExit(str(error)) from error
     text = report(deliveries, loads, " ".join(["python -m tests.bench cluster", *argv]), load_before)
     print("\n" + text)
-    if options.rounds < ROUNDS or options.watchers != [FEW, MANY]:
+    if options.rounds < ROUNDS or (options.watchers, options.people) != ([FEW, MANY], PEOPLE):
         print("A trial, of which the results are not written.")
         return 0
     put_section(text)

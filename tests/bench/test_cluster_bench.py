@@ -61,7 +61,7 @@ async def test_in_a_small_run_everything_is_delivered_and_written(tmp_path: Path
     if shutil.which("cc") is None:
         pytest.skip("There is no C compiler: on Debian, apt-get install gcc libc6-dev")
     phases = [Phase(3), Phase(20), Phase(20, 50)]
-    deliveries, loads = await measure(compiled("watch", tmp_path), phases, 1, 0.2)
+    deliveries, loads = await measure(compiled("watch", tmp_path), phases, 40, 1, 0.2)
     assert list(deliveries) == phases
     assert all(len(runs[where]) == 1 for runs in deliveries.values() for where in (LOCAL, REMOTE))
     text = report(deliveries, loads, "a command", 0.0)
