@@ -370,8 +370,8 @@ Medians of {len(loads[ONE])} rounds, with the lowest and the highest; ratios are
 ## Comments as fast as they are acknowledged
 
 {PEOPLE:,} people write on {POSTS} posts, each one comment at a time, half of them over each of two workers; so half of
-what a worker is asked is for an actor of the other. Here all programs share both cores. Comments are by the CPU seconds of
-the workers; what Postgres, Redis and the generator took beside is told in cores.
+what a worker is asked is for an actor of the other. Here all programs share both cores. Comments are by the CPU
+seconds of the workers; what Postgres, Redis and the generator took beside is told in cores.
 
 | | comments/s | per CPU s of workers | × one | {" | ".join(loads[TWO][0].cores)} |
 | --- | ---: | ---: | ---: |{" ---: |" * len(loads[TWO][0].cores)}
