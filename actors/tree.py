@@ -8,6 +8,7 @@ what the page shows, not what the post holds, however deep or wide that is.
 from array import array
 from bisect import bisect_left, bisect_right, insort
 from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
 from typing import Literal, NamedTuple
 
 Order = Literal["newest", "oldest", "best"]
@@ -175,35 +176,33 @@ class CommentTree:
 
     def _leveled(self) -> "array[int]":
         if self._levels is None:
-            parents = self._parents
-            levels = self._levels = array("I", bytes(4 * len(parents)))
-            for id in range(1, len(parents)):
-                levels[id] = levels[parents[id]] + 1
+            levels = [0]
+            for parent in islice(self._parents, 1, None):
+                levels.append(levels[parent] + 1)
+            self._levels = array("I", levels)
         return self._levels
 
     def _child_lists(self) -> dict[int, "array[int]"]:
         if self._children is None:
             children = self._children = {}
-            parents = self._parents
-            for id in range(1, len(parents)):
-                siblings = children.get(parents[id])
+            for id, parent in enumerate(islice(self._parents, 1, None), 1):
+                siblings = children.get(parent)
                 if siblings is None:
-                    children[parents[id]] = array("I", (id,))
+                    children[parent] = array("I", (id,))
                 else:
                     siblings.append(id)
         return self._children
 
     def _count(self) -> "Counts":
         if self._counts is None:
-            parents, flags = self._parents, self._flags
-            replies, descendants = (array("I", bytes(4 * len(parents))) for _ in range(2))
-            for id in range(len(parents) - 1, 0, -1):
+            replies, descendants = ([0] * len(self._parents) for _ in range(2))
+            each = zip(range(self.last_id, ROOT, -1), reversed(self._parents), reversed(self._flags), strict=False)
+            for id, parent, flags in each:
                 # What hangs on a comment that is not shown cannot be reached, and is not counted either.
-                if flags[id] in SHOWN:
-                    parent = parents[id]
+                if flags in SHOWN:
                     replies[parent] += 1
                     descendants[parent] += descendants[id] + 1
-            self._counts = Counts(replies, descendants)
+            self._counts = Counts(array("I", replies), array("I", descendants))
         return self._counts
 
     def _count_one_more(self, id: int) -> None:
