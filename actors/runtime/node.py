@@ -345,7 +345,7 @@ class Node:
     def shows(self, key: str, face: object, method: str) -> bool:
         """See ``Backend.shows``."""
         showing = self._showing(key)
-        if showing is None or showing.face is not face:
+        if showing is None or showing.face is not face or showing.gated:
             return False
         showing.used_at = self._env.monotonic()
         showing.commands += 1
@@ -382,7 +382,7 @@ class Node:
         self._registry.submit(key, envelope)
 
     def _showing(self, key: str) -> Activation | None:
-        """The activation of ``key`` if a read of it would be answered here and at once."""
+        """The activation of ``key`` if a read of it would be decided here and at once."""
         if self._closing or not self._ownership.held():
             return None
         showing = self._registry.showing(key)

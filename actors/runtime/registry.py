@@ -136,9 +136,9 @@ class Registry:
         return heapq.nlargest(limit, busy, key=lambda load: (load.commands_per_s, load.watchers, load.waiting))
 
     def showing(self, key: str) -> Activation | None:
-        """The activation of ``key`` if a read of it would be answered at once, with nothing that is not durable."""
+        """The activation of ``key`` if a read of it would be decided at once."""
         activation = self._activations.get(key)
-        if activation is None or activation.phase is not Phase.READY or not activation.settled:
+        if activation is None or activation.phase is not Phase.READY or activation.mailbox:
             return None
         activation.watched_by(self._hub.watchers(key))
         return activation

@@ -61,14 +61,18 @@ class Backend(Protocol):
         ...
 
     def face(self, key: str) -> object | None:
-        """What an actor shows, to be compared by identity: while it is the same, so is the answer to any read.
+        """What an actor answers to reads that are asked now, to be compared by identity: the same, the same answers.
 
-        None while that cannot be told: the actor is elsewhere or not in memory, or something of it is not durable.
+        The answers come once all that they show is durable. None while it cannot be told: the actor is elsewhere or not
+        in memory.
         """
         ...
 
     def shows(self, key: str, face: object, method: str) -> bool:
-        """Whether the actor shows ``face`` now. If so, this counts as a command ``method`` that it has answered."""
+        """Whether an answer of that ``face`` may be given now, since it is the actor's and all of it is durable.
+
+        If so, this counts as a command ``method`` that the actor has answered.
+        """
         ...
 
     async def attach(self, key: str, sink: Sink, since: Cursor | None) -> Attached:

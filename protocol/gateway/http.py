@@ -143,16 +143,26 @@ class Server:
         return handle
 
     def _keeping(self, handler: Handler, method: str, route: str) -> Handler:
-        """``handler``, with what everyone is answered alike kept: if the post showed the same all the while."""
+        """``handler``, with what everyone is answered alike kept: if the post showed the same all the while.
+
+        Those who ask while one waits are answered what that is, if the post shows them no more.
+        """
 
         async def keep(call: Call) -> web.StreamResponse:
             request, actor = call.request, f"post:{call.post}"
             face = self._backend.face(actor)
-            response = await handler(call)
-            alike = request.method == hdrs.METH_GET and hdrs.AUTHORIZATION not in request.headers
-            if alike and face is not None and self._backend.face(actor) is face:
+            if face is None or request.method != hdrs.METH_GET or hdrs.AUTHORIZATION in request.headers:
+                return await handler(call)
+            path = request.raw_path
+            if (answer := await self._answers.awaited(path, face)) is not None:
+                return answer.response()
+            with self._answers.awaiting(path, face) as others:
+                # The actor decides before anything else can happen: by what it shows now.
+                response = await handler(call)
                 answer = kept(response, actor=actor, face=face, method=method, route=route)
-                self._answers.keep(request.raw_path, answer)
+                others.set_result(answer)
+            if self._backend.face(actor) is face:
+                self._answers.keep(path, answer)
             return response
 
         return keep

@@ -4,8 +4,11 @@ A request that one of them answers is answered where it was parsed, by ``Edge.at
 a command to the actor.
 """
 
+import asyncio
 from collections import OrderedDict
-from typing import Final
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Final, NamedTuple
 
 from aiohttp import hdrs, web
 from msgspec import Struct
@@ -31,11 +34,23 @@ class Kept(Struct, frozen=True, kw_only=True):
     route: str
     """The pattern of the path."""
     tag: str
+    headers: Mapping[str, str]
+    """Of this very answer."""
     head: bytes
     """The status line and the headers of this very answer, each with its end."""
     unchanged: bytes
     """The same for a client that has it already."""
     body: bytes
+
+    def response(self) -> web.Response:
+        return web.Response(body=self.body, headers=self.headers)
+
+
+class Awaited(NamedTuple):
+    """An answer that a handler is about to give."""
+
+    face: object
+    answer: "asyncio.Future[Kept | None]"
 
 
 def kept(response: web.StreamResponse, *, actor: str, face: object, method: str, route: str) -> Kept:
@@ -51,13 +66,14 @@ def kept(response: web.StreamResponse, *, actor: str, face: object, method: str,
         method=method,
         route=route,
         tag=headers[hdrs.ETAG],
+        headers=dict(headers),
         head=b"HTTP/1.1 200 OK\r\n" + lines({**headers, "Content-Length": str(len(body))}),
         unchanged=b"HTTP/1.1 304 Not Modified\r\n" + lines(of_unchanged),
         body=body,
     )
 
 
-def lines(headers: dict[str, str]) -> bytes:
+def lines(headers: Mapping[str, str]) -> bytes:
     """``headers`` as they are sent."""
     return "".join([f"{name}: {value}\r\n" for name, value in headers.items()]).encode()
 
@@ -69,6 +85,7 @@ class KeptAnswers:
         self._backend = backend
         self._bytes_max = bytes_max
         self._answers: OrderedDict[str, Kept] = OrderedDict()
+        self._awaited: dict[str, Awaited] = {}
         self.size_bytes = 0
 
     def find(self, path: str) -> Kept | None:
@@ -90,6 +107,27 @@ class KeptAnswers:
         self.size_bytes += _size_bytes(path, answer)
         while self.size_bytes > self._bytes_max:
             self.size_bytes -= _size_bytes(*self._answers.popitem(last=False))
+
+    async def awaited(self, path: str, face: object) -> Kept | None:
+        """What somebody else is about to be answered who asked for ``path`` before, when the actor had this ``face``.
+
+        None if nobody is, or they were refused.
+        """
+        awaited = self._awaited.get(path)
+        # Whoever gives up does so alone.
+        return await asyncio.shield(awaited.answer) if awaited is not None and awaited.face is face else None
+
+    @contextmanager
+    def awaiting(self, path: str, face: object) -> Iterator["asyncio.Future[Kept | None]"]:
+        """Others who ask for ``path`` meanwhile get the answer that is set within; without one they ask themselves."""
+        awaited = self._awaited[path] = Awaited(face, asyncio.get_running_loop().create_future())
+        try:
+            yield awaited.answer
+        finally:
+            if self._awaited.get(path) is awaited:
+                del self._awaited[path]
+            if not awaited.answer.done():
+                awaited.answer.set_result(None)
 
 
 def _size_bytes(path: str, answer: Kept) -> int:

@@ -1,7 +1,7 @@
 """Answers that are kept: they are what a handler would answer, never older than what was acknowledged, and bounded."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, NamedTuple
 
@@ -12,6 +12,7 @@ from actors.runtime.activation import Reply
 from protocol.commands import Command, Person
 from protocol.gateway.kept import BESIDE_BYTES, Kept, KeptAnswers, kept
 from protocol.gateway.settings import Rate
+from store.memory import Held
 from tests.gateway.http_site import Answer, Api, HttpSite, http_site
 from tests.gateway.recording import RecordingBackend
 
@@ -175,6 +176,87 @@ async def test_a_deleted_post_is_gone_at_once(scene: Scene) -> None:
     await asyncio.gather(*(scene.twice(path) for path in scene.paths[:1]))
     await scene.api.call("DELETE", scene.paths[0], token=scene.author)
     assert (await scene.api.call("GET", scene.paths[0])).status == 404
+
+
+# -- while others wait
+
+
+class Pending:
+    """Commits are held up, with a comment on its way; it counts how often anybody looks at what the post shows."""
+
+    def __init__(self, scene: Scene) -> None:
+        self._scene = scene
+        self._key = f"post:{scene.post}"
+        self._go = asyncio.Event()
+        self._face = scene.site.node.face
+        self._looks = 0
+        self._tasks: list[asyncio.Task[Any]] = []
+        scene.site.node.face = self._looking  # type: ignore[method-assign]
+
+    def _looking(self, key: str) -> object | None:
+        self._looks += 1
+        return self._face(key)
+
+    async def write(self, asked: Coroutine[Any, Any, Any]) -> None:
+        """Return once the actor has taken it."""
+        before = self._face(self._key)
+        self._tasks.append(asyncio.create_task(asked))
+        while self._face(self._key) is before:
+            await asyncio.sleep(0.001)
+
+    async def read(self, path: str) -> asyncio.Task[Answer]:
+        """Return once a request has come to the handler."""
+        looks = self._looks
+        task = asyncio.create_task(self._scene.api.call("GET", path))
+        self._tasks.append(task)
+        while self._looks == looks:
+            await asyncio.sleep(0.001)
+        return task
+
+    async def release(self) -> None:
+        self._go.set()
+        await asyncio.gather(*self._tasks)
+
+    @classmethod
+    @asynccontextmanager
+    async def to(cls, scene: Scene) -> AsyncIterator["Pending"]:
+        pending = cls(scene)
+        scene.site.store.faults.append(Held("commit", pending._go))
+        await pending.write(scene.api.comment(scene.guest, scene.post, "On its way"))
+        scene.asked.clear()
+        try:
+            yield pending
+        finally:
+            await pending.release()
+
+
+async def test_those_who_wait_for_the_same_are_answered_the_same(scene: Scene) -> None:
+    async with Pending.to(scene) as pending:
+        reads = [await pending.read(scene.paths[1]) for _ in range(10)]
+        await pending.release()
+        assert scene.asked == ["comment.list"]
+        first, *others = [read.result() for read in reads]
+    assert b"On its way" in first.body
+    for other in others:
+        assert (other.status, other.body, lasting(other)) == (200, first.body, lasting(first))
+
+
+async def test_nobody_is_answered_what_another_asked_for_before_the_post_changed(scene: Scene) -> None:
+    like = scene.api.call("PUT", f"{scene.paths[3]}/reactions/like", token=scene.guest)
+    async with Pending.to(scene) as pending:
+        before = await pending.read(scene.paths[1])
+        await pending.write(like)
+        after = await pending.read(scene.paths[1])
+        await pending.release()
+    assert scene.asked == ["comment.list", "comment.list"]
+    assert [b'"like":1' in read.result().body for read in (before, after)] == [False, True]
+
+
+async def test_those_who_wait_with_one_who_is_refused_ask_themselves(scene: Scene) -> None:
+    async with Pending.to(scene) as pending:
+        reads = [await pending.read(f"{scene.paths[0]}/comments/99") for _ in range(3)]
+        await pending.release()
+    assert [read.result().code for read in reads] == ["comment_not_found"] * 3
 
 
 # -- counted as any other
