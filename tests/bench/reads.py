@@ -109,23 +109,33 @@ class Stage:
 
     async def phases(self, sizes: Sequence[int]) -> tuple[list[Phase], Mapping[str, bytes]]:
         """All that is read, and what the bare handler has to answer, by name."""
-        paths = {POST: self._steady, COMMENTS_PAGE: f"{self._steady}/comments"}
-        sized = {f"a page of {size}": f"{self._steady}/comments?limit={size}" for size in sizes}
-        phases, bodies = [], {}
-        for number, (name, path) in enumerate({**paths, **sized}.items()):
-            body = bodies[str(number)] = await self._read(path)
-            questions = {OURS: Question(path, Same(body)), PEER: Question(f"/{number}", Same(body))}
-            phases.append(Phase(name, questions, size=dict(zip(sized, sizes, strict=True)).get(name)))
-        token, comments = host_token(1_001), paths[COMMENTS_PAGE]
-        signed_in = Question(comments, Same(await self._read(comments, token)), token=token)
-        phases += [
-            Phase(f"{COMMENTS_PAGE}, of a reader who is signed in", {OURS: signed_in}),
-            Phase(f"{POST}, written to", {OURS: Question(self._moving, self._version)}, writing=True),
-            Phase(
-                f"{COMMENTS_PAGE}, written to", {OURS: Question(f"{self._moving}/comments", self._total)}, writing=True
-            ),
+        read: list[tuple[str, str, int | None]] = [
+            (POST, self._steady, None),
+            (COMMENTS_PAGE, f"{self._steady}/comments", None),
+            *((f"a page of {size}", f"{self._steady}/comments?limit={size}", size) for size in sizes),
         ]
-        return phases, bodies
+        bodies = {name: await self._read(path) for name, path, _ in read}
+        files = {name: f"page-{number}" for number, name in enumerate(bodies)}
+        phases = [
+            Phase(
+                name,
+                {OURS: Question(path, Same(bodies[name])), PEER: Question(f"/{files[name]}", Same(bodies[name]))},
+                size=size,
+            )
+            for name, path, size in read
+        ]
+        return [*phases, *await self._phases_alone()], {files[name]: body for name, body in bodies.items()}
+
+    async def _phases_alone(self) -> list[Phase]:
+        """What a bare handler cannot: readers of whom each is shown something else, and pages that change."""
+        token, path = host_token(1_001), f"{self._steady}/comments"
+        signed_in = Question(path, Same(await self._read(path, token)), token=token)
+        post, page = Question(self._moving, self._version), Question(f"{self._moving}/comments", self._total)
+        return [
+            Phase(f"{COMMENTS_PAGE}, of a reader who is signed in", {OURS: signed_in}),
+            Phase(f"{POST}, written to", {OURS: post}, writing=True),
+            Phase(f"{COMMENTS_PAGE}, written to", {OURS: page}, writing=True),
+        ]
 
     async def write(self) -> None:
         """A comment on the post that moves; from then on no answer may lack it."""
