@@ -4,11 +4,12 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 
-from tests.bench import cluster, cold, fanout, memory, reads, restarts, slow, timelines, writes
+from tests.bench import cluster, cold, comments, fanout, memory, reads, restarts, slow, timelines, writes
 
 BENCHMARKS: Mapping[str, Callable[[Sequence[str]], int]] = MappingProxyType(
     {
         "writes": writes.main,
+        "comments": comments.main,
         "fanout": fanout.main,
         "slow": slow.main,
         "reads": reads.main,
@@ -20,7 +21,7 @@ BENCHMARKS: Mapping[str, Callable[[Sequence[str]], int]] = MappingProxyType(
     }
 )
 """Each takes its options, writes its section of the results, and returns a status for the shell."""
-USUAL = ("writes", "fanout", "slow", "reads", "cold", "memory", "cluster", "restarts")
+USUAL = ("writes", "comments", "fanout", "slow", "reads", "cold", "memory", "cluster", "restarts")
 """Those that take minutes; their options are the same."""
 
 
