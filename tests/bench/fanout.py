@@ -32,13 +32,17 @@ from tests.bench.contestants import (
     Stage,
     contestants,
 )
+from tests.bench.growth import fitted, plot
 from tests.bench.measuring import Spread, cpu_s, missing, spread_of
-from tests.bench.results import machine, put_section
+from tests.bench.results import RESULTS, machine, put_section
 from tests.bench.watchers import Incomplete, Watchers, check, compiled, watching
 from tests.bench.wires import COMMENT_BYTES
 from tests.processes import pinned
 
 WATCHERS = (2_000, 8_000)
+BETWEEN = (500, 1_000, 4_000)
+"""To see how the cost grows, of ours and the floor alone."""
+GROWING = (OURS, OURS_SSE, FLOOR)
 RATES = (50, 200, 1_000)
 """Comments a second of a hot stream, to the fewest watchers."""
 ROUNDS = 5
@@ -169,17 +173,25 @@ async def lane(contestant: Contestant, program: str, watchers: int) -> AsyncIter
 
 
 async def measure(
-    known: Sequence[Contestant], program: str, sizes: Sequence[int], rates: Sequence[int], rounds: int, seconds: float
+    known: Sequence[Contestant],
+    program: str,
+    sizes: Sequence[int],
+    rates: Sequence[int],
+    rounds: int,
+    seconds: float,
+    between: Sequence[int] = (),
 ) -> Runs:
     """Every phase of every contestant in turn, ``rounds`` times; the hot ones with the fewest watchers.
 
-    ``program`` is that of the watchers.
+    ``program`` is that of the watchers; ``between`` are sizes of a quiet stream for those of which growth is shown.
     """
     runs: dict[Phase, dict[str, list[Measured]]] = {}
-    for size in sizes:
-        phases = [Phase(size, pause_s=0.0), Phase(size), *(Phase(size, rate) for rate in rates if size == min(sizes))]
+    for size in (*sizes, *between):
+        present, phases = [each for each in known if size in sizes or each.name in GROWING], [Phase(size)]
+        if size in sizes:
+            phases = [Phase(size, pause_s=0.0), *phases, *(Phase(size, rate) for rate in rates if size == min(sizes))]
         async with AsyncExitStack() as opened:
-            lanes = [(each, await opened.enter_async_context(lane(each, program, size))) for each in known]
+            lanes = [(each, await opened.enter_async_context(lane(each, program, size))) for each in present]
             for phase in phases * rounds:
                 for contestant, its_lane in lanes:
                     if phase.takes(contestant):
@@ -235,7 +247,28 @@ comment, such as counters, for each delivery. The *ceiling* is what the watchers
 is left of their core while the floor has all of its own is shown first.
 
 {sections}
+
+## Growth
+
+CPU time of a comment on a quiet stream by its watchers: {_exponents(growth(runs))} ([plot](plots/fanout.svg)).
 """
+
+
+def growth(runs: Runs) -> dict[str, list[tuple[float, float]]]:
+    """CPU milliseconds of a comment to all, by contestant and watchers."""
+    quiet = sorted((phase for phase in runs if phase == Phase(phase.watchers)), key=lambda phase: phase.watchers)
+    return {
+        name: [
+            (float(phase.watchers), 1e3 * phase.watchers / median(each.per_cpu_s for each in runs[phase][name]))
+            for phase in quiet
+            if name in runs[phase]
+        ]
+        for name in GROWING
+    }
+
+
+def _exponents(series: Mapping[str, Sequence[tuple[float, float]]]) -> str:
+    return ", ".join(f"{name} n^{fitted(points).exponent:.2f}" for name, points in series.items() if len(points) > 1)
 
 
 def _table(runs: Runs, phase: Phase) -> str:
@@ -292,7 +325,7 @@ def shortcomings(runs: Runs) -> Iterator[str]:
 def main(argv: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.bench fanout", description=__doc__.partition("\n")[0])
     parser.add_argument("--rounds", type=int, default=ROUNDS, help=f"of which the median counts (default {ROUNDS})")
-    parser.add_argument("--seconds", type=float, default=2.0, help="of each phase (default 2)")
+    parser.add_argument("--seconds", type=float, default=1.5, help="of each phase (default 1.5)")
     parser.add_argument("--watchers", type=int, nargs="+", default=list(WATCHERS), help="connections to a server")
     parser.add_argument("--rates", type=int, nargs="*", default=list(RATES), help="comments a second of hot streams")
     options = parser.parse_args(argv)
@@ -303,13 +336,18 @@ def main(argv: Sequence[str]) -> int:
     with pinned([GENERATOR_CORE]), tempfile.TemporaryDirectory(prefix="plaudit-bench-") as directory:
         watch, send = (compiled(name, Path(directory)) for name in ("watch", "send"))
         known = contestants(send)
-        runs = uvloop.run(measure(known, watch, options.watchers, options.rates, options.rounds, options.seconds))
+        runs = uvloop.run(
+            measure(known, watch, options.watchers, options.rates, options.rounds, options.seconds, BETWEEN)
+        )
     text = report(runs, " ".join(["python -m tests.bench fanout", *argv]), load)
     print("\n" + text)
     if (tuple(options.watchers), tuple(options.rates)) != (WATCHERS, RATES) or options.rounds < ROUNDS:
         print("A trial, of which the results are not written.")
         return 0
     put_section(text)
+    (RESULTS.parent / "plots" / "fanout.svg").write_text(
+        plot("A comment on a quiet stream", "watchers", "CPU ms", growth(runs))
+    )
     found = list(shortcomings(runs))
     for shortcoming in found:
         print(shortcoming, file=sys.stderr)

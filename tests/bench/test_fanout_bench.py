@@ -18,7 +18,7 @@ from protocol.gateway.websocket import WebSocketForm
 from tests.bench import wires
 from tests.bench.conftest import Programs
 from tests.bench.contestants import FLOOR, OURS, OURS_SSE, contestants
-from tests.bench.fanout import Measured, Phase, measure, ratios, report, shortcomings
+from tests.bench.fanout import GROWING, Measured, Phase, measure, ratios, report, shortcomings
 from tests.bench.measuring import Spread, cpu_s
 from tests.bench.watchers import Incomplete, Report, Watchers, check, watching
 
@@ -223,14 +223,15 @@ def test_results_that_stay_behind_are_named() -> None:
 
 async def test_all_that_can_be_started_deliver_everything_in_a_short_run(programs: Programs) -> None:
     known = contestants(programs.send)
-    runs = await measure(known, programs.watch, [20], [100], 1, 0.3)
+    runs = await measure(known, programs.watch, [20], [100], 1, 0.3, [10])
     assert {phase: list(by_name) for phase, by_name in runs.items()} == {
         Phase(20, pause_s=0.0): [FLOOR],
         Phase(20): [each.name for each in known],
         Phase(20, 100): [each.name for each in known if each.hot],
+        Phase(10): [each.name for each in known if each.name in GROWING],
     }
     text = report(runs, "a command", 0.0)
-    assert text.count(f"\n| {OURS} |") == 2
+    assert text.count(f"\n| {OURS} |") == 3
 
 
 def test_the_time_of_a_process_is_told_to_the_nanosecond() -> None:
