@@ -94,7 +94,7 @@ SUMMARIES_WAITING_MAX = 5_000
 """Pages that show a post which is not in memory; of one statement, and of those that wait for one."""
 
 PLANNED_ANEW = 6
-"""So many times a statement is run before Postgres keeps a plan for it: to plan a load takes longer than to run it."""
+"""So many times a statement is run before Postgres keeps a plan for it."""
 
 _SETTINGS: Mapping[str, str] = MappingProxyType(
     {

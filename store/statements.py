@@ -362,10 +362,14 @@ Always at least one row: the head, whether the page holds all that changed, and 
 the comment or of the post, and of the author. Where nothing changed, these are NULL.
 """
 
+# A value that the planner cannot see. It would plan anew for each: what it expects of one actor is less than what it
+# expects of them on average, wherever a few have most of the rows; and to plan a load takes longer than to run it.
+_ID, _KEY = "(SELECT $1::bigint)", "(SELECT $2::text)"
+
 # Without the bodies: an actor keeps none. A change that is published raises the offset; what is held has none. Both are
 # found by one index, a version is not.
-_NEWER_COMMENT = """\
-post_id = $1 AND comment.version > coalesce(snapshot.version, 0)
+_NEWER_COMMENT = f"""\
+post_id = {_ID} AND comment.version > coalesce(snapshot.version, 0)
     AND (changed_offset > coalesce(snapshot.head, 0) OR changed_offset = 0) ORDER BY comment.id"""
 
 
@@ -374,28 +378,28 @@ def grown_since(offset: str) -> str:
     return f"changed_offset > {offset} AND grown_offset > {offset}"
 
 
-_LIVE_SESSION = """\
-account_id = $1 AND revoked_at IS NULL AND expires_at > clock_timestamp() ORDER BY session.created_at, session.id"""
+_LIVE_SESSION = f"""\
+account_id = {_ID} AND revoked_at IS NULL AND expires_at > clock_timestamp() ORDER BY session.created_at, session.id"""
 
 _ACTOR = f"""\
-CROSS JOIN {OPERATION.gathered("actor = $2 ORDER BY at, account_id, op")}
-CROSS JOIN {MARK.gathered("receiver = $2 ORDER BY slot")}
-CROSS JOIN {ALARM.gathered("actor = $2 ORDER BY name")}"""
+CROSS JOIN {OPERATION.gathered(f"actor = {_KEY} ORDER BY at, account_id, op")}
+CROSS JOIN {MARK.gathered(f"receiver = {_KEY} ORDER BY slot")}
+CROSS JOIN {ALARM.gathered(f"actor = {_KEY} ORDER BY name")}"""
 
 LOAD_POST = f"""\
 SELECT {POST.selected}, {AUTHOR_COLUMNS}, {POST_STATE.selected}, {FANOUT.selected}, {FINDING.selected},
     {POST_VIEWS.selected}, {SNAPSHOT.selected}, operation.*, mark.*, alarm.*, comment.*, reaction.*
 FROM (SELECT) AS always
-LEFT JOIN post ON post.id = $1
+LEFT JOIN post ON post.id = {_ID}
 LEFT JOIN account ON account.id = post.author_id AND {AUTHOR_SHOWN}
-LEFT JOIN post_state ON post_state.post_id = $1
-LEFT JOIN fanout ON fanout.post_id = $1
-LEFT JOIN post_finding ON post_finding.post_id = $1
-LEFT JOIN post_views ON post_views.post_id = $1
-LEFT JOIN snapshot ON snapshot.actor = $2
+LEFT JOIN post_state ON post_state.post_id = {_ID}
+LEFT JOIN fanout ON fanout.post_id = {_ID}
+LEFT JOIN post_finding ON post_finding.post_id = {_ID}
+LEFT JOIN post_views ON post_views.post_id = {_ID}
+LEFT JOIN snapshot ON snapshot.actor = {_KEY}
 {_ACTOR}
 CROSS JOIN {COMMENT.gathered(_NEWER_COMMENT, blank="body")}
-CROSS JOIN {REACTION.gathered("post_id = $1 AND reaction.version > coalesce(snapshot.version, 0)")}"""
+CROSS JOIN {REACTION.gathered(f"post_id = {_ID} AND reaction.version > coalesce(snapshot.version, 0)")}"""
 """Post $1, whose key is $2, at one moment: what there is at most one of, then each table's rows as arrays.
 
 One statement is one round trip, and needs no transaction: while an actor loads, somebody waits.
@@ -404,13 +408,13 @@ One statement is one round trip, and needs no transaction: while an actor loads,
 LOAD_USER = f"""\
 SELECT {ACCOUNT.selected}, {USER_STATE.selected}, {SNAPSHOT.selected}, operation.*, mark.*, alarm.*, session.*, unread.*
 FROM (SELECT) AS always
-LEFT JOIN account ON account.id = $1
-LEFT JOIN user_state ON user_state.user_id = $1
-LEFT JOIN snapshot ON snapshot.actor = $2
+LEFT JOIN account ON account.id = {_ID}
+LEFT JOIN user_state ON user_state.user_id = {_ID}
+LEFT JOIN snapshot ON snapshot.actor = {_KEY}
 {_ACTOR}
 CROSS JOIN {SESSION.gathered(_LIVE_SESSION)}
 CROSS JOIN LATERAL (
     SELECT array_agg(id ORDER BY id) AS ids, array_agg(grown_offset ORDER BY id) AS offsets FROM notification
-    WHERE user_id = $1 AND NOT gone AND {grown_since("coalesce(user_state.read_offset, 0)")}
+    WHERE user_id = {_ID} AND NOT gone AND {grown_since("coalesce(user_state.read_offset, 0)")}
 ) AS unread"""
 """The same for user $1."""
