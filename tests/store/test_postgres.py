@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from store import postgres
 from store.base import SLOTS, Store, StoreMismatch, StoreUnavailable
-from store.postgres import migrate, open_postgres
+from store.postgres import PLANNED_ANEW, migrate, open_postgres
+from store.statements import LOAD_POST, LOAD_USER
 from tests.store.conftest import EPOCH, SECRET, PostgresRig, named
 from tests.store.samples import NOW_MS, Writer, batch, comment, message, operation, state
 
@@ -179,6 +180,25 @@ async def test_a_batch_of_thousands_is_one_commit(postgres_rig: PostgresRig) -> 
 @given(st.integers(min_value=-(1 << 45), max_value=1 << 46))
 def test_a_time_is_the_same_millisecond_after_both_codecs(time_ms: int) -> None:
     assert postgres._decode_time(postgres._encode_time(time_ms)) == time_ms
+
+
+@pytest.mark.parametrize("statement", [LOAD_POST, LOAD_USER])
+async def test_a_load_has_one_plan_though_the_first_were_of_nothing_and_some_posts_have_most_of_the_rows(
+    database_url: str, admin: "asyncpg.Connection[asyncpg.Record]", statement: str
+) -> None:
+    await admin.execute(
+        "INSERT INTO reaction (post_id, comment_id, kind, user_id, amount, version)"
+        " SELECT 1, 0, 'like', n, 1, n FROM generate_series(1, 20000) AS n"
+    )
+    await admin.execute("ANALYZE")
+    connection = await asyncpg.connect(database_url)
+    load = await connection.prepare(statement)
+    for id in [0] * PLANNED_ANEW + [1] * 10:
+        await load.fetch(id, f"post:{id}")
+    planned = "SELECT generic_plans, custom_plans FROM pg_prepared_statements WHERE statement = $1"
+    generic, custom = await connection.fetchrow(planned, statement) or (0, 0)
+    await connection.close()
+    assert (generic, custom) == (11, 5)
 
 
 async def test_times_are_stored_as_what_a_person_reads(postgres_rig: PostgresRig) -> None:
