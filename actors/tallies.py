@@ -81,7 +81,7 @@ class Applause:
 
     def __init__(self) -> None:
         self._bits: Sequence[BitMap] = ()
-        """None while nobody has applauded."""
+        """Empty while nobody has applauded."""
         self.total = 0
 
     def of(self, person: int) -> int:

@@ -32,7 +32,7 @@ TICK_MAX_S = 0.05
 """A stream that is busy sends what has gathered at such intervals; a quiet one sends at once."""
 COUNTERS_TICK_S = 0.11
 WATCHERS_TICK_S = 1.0
-"""Counters are sent at most so often: after a write, and when only watchers or views have changed."""
+"""Counters are sent alone at most so often: after a write, and when only watchers or views have changed."""
 COUNTERS_EARLY_S = 0.09
 """So much sooner they may ride behind a publication. With the tick it makes ten in any second, never more."""
 COUNTERS_PATIENCE_S = 0.2
@@ -82,7 +82,7 @@ class Hub:
         """The stream of an actor on another worker, from where everything beyond ``head`` will come."""
         stream = self._made(key, epoch, head)
         stream.relayed = True
-        stream.numbers = None
+        stream.numbers, stream.counters_sent = None, b""
         # Who is typing is known to the actor's worker from now on.
         stream.typing = {}
         if stream.shown is None or (shown != stream.shown and shown.version >= stream.shown.version):
@@ -345,7 +345,7 @@ class Hub:
 
     def _deliver(self, subscriptions: Sequence[StreamSubscription], round_: Round) -> None:
         """The loop that all fan-out is: a call a socket, and nothing that is the same for all of them."""
-        form, frame = None, b""
+        form, frame, held_max = None, b"", 0
         delivered, base, last = 0, round_.base, round_.last
         for subscription in subscriptions:
             if subscription.position != base or not subscription.live:
@@ -354,8 +354,10 @@ class Hub:
             if subscription.form is not form:
                 form = subscription.form
                 frame = round_.frame(form)
+                # Beside this one, of which the kernel may not take all at once.
+                held_max = BEHIND_BYTES + len(frame)
             subscription.position = last
-            if subscription.write(frame) > BEHIND_BYTES:
+            if subscription.write(frame) > held_max:
                 self._fall_behind(subscription)
             delivered += 1
         self._metrics.deliveries.inc(delivered)
@@ -369,7 +371,8 @@ class Hub:
             subscription.catch_up()
         if not (round_.volatile and subscription.live):
             return False
-        if subscription.write(round_.rest(subscription.form)) > BEHIND_BYTES:
+        rest = round_.rest(subscription.form)
+        if subscription.write(rest) > BEHIND_BYTES + len(rest):
             self._fall_behind(subscription)
         return True
 
@@ -393,7 +396,8 @@ class Hub:
             self._relayed_changed(stream.key)
             return
         now = self._env.monotonic()
-        due = max(now, stream.counters_free_at + within_s - COUNTERS_TICK_S)
+        free_at = stream.counters_free_at + within_s - COUNTERS_TICK_S
+        due = max(now, free_at, stream.sent_at + COUNTERS_PATIENCE_S)
         if stream.counters_tick is not None:
             if due >= stream.counters_due:
                 return

@@ -61,7 +61,7 @@ class Peers:
         self._handlers[kind] = handler
 
     def send(self, process: bytes, message: Message | Raw) -> None:
-        """To one process, in order; it may be lost."""
+        """To one process, in the order of these calls; it may be lost, and what goes to all may come before it."""
         if self._bus is None:
             return
         if not self._gathered:

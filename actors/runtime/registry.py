@@ -284,7 +284,8 @@ class Registry:
     async def _fetch(self, activation: Activation, envelope: Envelope, fetch: Fetch) -> None:
         """Read the texts that an answer lacks, and complete it."""
         _, post_id = parse_key(activation.key)
-        face = activation.face
+        # What is read now may be older than what is not durable yet.
+        face = None if activation.gated else activation.face
         answer: Any = Unavailable()
         try:
             written = await self._store.comments(post_id, fetch.ids)

@@ -89,15 +89,16 @@ class KeptAnswers:
         self.size_bytes = 0
 
     def find(self, path: str) -> Kept | None:
-        """What the request for ``path`` is answered; then it counts as a command that the actor has answered."""
-        found = self._answers.get(path)
-        if found is None:
-            return None
+        """What the request for ``path`` was answered last."""
+        return self._answers.get(path)
+
+    def take(self, path: str, found: Kept) -> bool:
+        """Whether that is the answer still; then it counts as a command that the actor has answered."""
         if not self._backend.shows(found.actor, found.face, found.method):
             # Its actor may be writing only; the next answer takes its place.
-            return None
+            return False
         self._answers.move_to_end(path)
-        return found
+        return True
 
     def keep(self, path: str, answer: Kept) -> None:
         before = self._answers.pop(path, None)

@@ -4,6 +4,7 @@ Only an ``EventSource`` that comes back is told to try again where that may help
 """
 
 import logging
+import re
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from typing import Final
 
@@ -28,6 +29,8 @@ SERVER: Final = "Plaudit"
 """All that the ``Server`` header tells."""
 _LIMITED: Final = ("/v1/", "/connection/", "/p/", "/@")
 """Begin the paths that are counted against an address: what asks an actor; other pages and probes are not."""
+_TAG: Final = re.compile(r'(?:W/)?"[!#-~]*"')
+"""The one entity tag that a client says it has; of several, and of ``*``, a handler decides."""
 ID_BYTES: Final = 8
 IDS_DRAWN: Final = 256
 _CODES: Final = {
@@ -83,8 +86,10 @@ class Edge:
         if answer is None:
             return None
         headers = message.headers
-        known = headers.get(hdrs.IF_NONE_MATCH)
-        if known is not None and known != answer.tag:
+        tags = headers.getall(hdrs.IF_NONE_MATCH, ())
+        if len(tags) > 1 or not all(map(_TAG.fullmatch, tags)):
+            return None
+        if not self._answers.take(message.path, answer):
             return None
         try:
             address = self._proxies.client(peer, headers.getall(hdrs.X_FORWARDED_FOR, ()))
@@ -97,7 +102,8 @@ class Edge:
             common[hdrs.CONNECTION] = "close"
         elif message.version < HttpVersion11:
             common[hdrs.CONNECTION] = "keep-alive"
-        status, head, body = (200, answer.head, answer.body) if known is None else (304, answer.unchanged, b"")
+        unchanged = any(tag.removeprefix("W/") == answer.tag.removeprefix("W/") for tag in tags)
+        status, head, body = (304, answer.unchanged, b"") if unchanged else (200, answer.head, answer.body)
         self._metrics.count_of(hdrs.METH_GET, answer.route, status, self._timer() - began)
         return b"".join((head, lines(common), b"\r\n", body))
 

@@ -108,7 +108,9 @@ class SseEndpoint:
         key_of: Callable[[Identity], str],
         admit: Callable[[web.Request, Visitor], Awaitable[Admitted]],
     ) -> web.StreamResponse:
-        """One event stream, until either side ends it. The token stands in ``Authorization``, or a ticket in the query.
+        """Begin an event stream, which goes on until either side ends it.
+
+        The token stands in ``Authorization``, or a ticket in the query.
 
         Raises:
             DomainError: As ``Backend.attach`` and ``Authenticator`` raise it; ``too_many_requests`` for one connection

@@ -71,7 +71,7 @@ class WebSocketEndpoint:
         self._limits = limits or limits_of(sockets.settings)
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
-        """One conversation, from the handshake to its end. Raises ``Refused("origin_not_allowed")``."""
+        """Shake hands, and have the conversation go on. Raises ``Refused("origin_not_allowed")``."""
         self._sockets.origins.check(request)
         response = Upgrade(protocols=[SUBPROTOCOL], compress=False)
         await response.prepare(request)
@@ -197,6 +197,8 @@ class WebSocketConnection:
                 self.close(*BAD_REQUEST)
             elif message.type is WSMsgType.PING:
                 self._pipe.write(pong_frame(message.data))
+                if self._pipe.buffered_bytes():
+                    await self._wait_for_drain()
 
     async def _receive(self, frame: bytes) -> None:
         for action in self._session.receive(frame, self._sockets.clock()):
@@ -370,6 +372,10 @@ class WebSocketConnection:
         # In this order: the reply, what is left of the first page, everything later.
         self._send(reply)
         self._flush()
+        if self._closed:
+            # It takes too little.
+            attached.subscription.close()
+            return
         if attached.first[first:]:
             self.write(self.form.encode(key, attached.epoch, attached.first[first:]))
         self._subscriptions[action.channel] = attached.subscription

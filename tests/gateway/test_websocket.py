@@ -631,6 +631,22 @@ async def test_a_client_that_takes_no_replies_is_read_no_further_and_then_cut_of
             await asyncio.sleep(0.01)
 
 
+async def test_a_client_that_pings_and_takes_no_pongs_is_read_no_further() -> None:
+    pings, sent = 500 * (b"\x89\xfd\0\0\0\0" + bytes(125)), 0
+    async with serving() as site, unread(site) as raw:
+        with suppress(BlockingIOError):
+            while sent < 64 << 20:
+                for _ in range(100):
+                    # The server has the same loop: what it reads makes room.
+                    await asyncio.sleep(0)
+                    with suppress(BlockingIOError):
+                        sent += raw.send(pings)
+                        break
+                else:
+                    raise BlockingIOError
+        assert sent < 64 << 20
+
+
 def masked(command: Any) -> bytes:
     """A text frame as clients send it, with the mask that changes nothing."""
     payload = json.dumps(command).encode()

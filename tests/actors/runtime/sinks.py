@@ -53,7 +53,7 @@ class RecordingSink:
 
     # -- for tests
 
-    def stall(self, buffered_bytes: int = BEHIND_BYTES + 1) -> None:
+    def stall(self, buffered_bytes: int = 2 * BEHIND_BYTES) -> None:
         self._buffered_bytes = buffered_bytes
 
     def drain(self) -> None:
