@@ -180,33 +180,39 @@ async def measure(
     rounds: int,
     seconds: float,
     between: Sequence[int] = (),
-) -> Runs:
-    """Every phase of every contestant in turn, ``rounds`` times; the hot ones with the fewest watchers.
+) -> tuple[Runs, Sequence[str]]:
+    """Every phase, ``rounds`` times with all contestants in turn; the hot ones with the fewest watchers.
 
     ``program`` is that of the watchers; ``between`` are sizes of a quiet stream for those of which growth is shown.
+    Returns also which peers fell out: those that did not deliver everything.
     """
     runs: dict[Phase, dict[str, list[Measured]]] = {}
+    fell_out: list[str] = []
     for size in (*sizes, *between):
         present, phases = [each for each in known if size in sizes or each.name in GROWING], [Phase(size)]
         if size in sizes:
             phases = [Phase(size, pause_s=0.0), *phases, *(Phase(size, rate) for rate in rates if size == min(sizes))]
         async with AsyncExitStack() as opened:
             lanes = [(each, await opened.enter_async_context(lane(each, program, size))) for each in present]
-            for phase in phases * rounds:
-                for contestant, its_lane in lanes:
-                    if phase.takes(contestant):
-                        measured = await run_or_end(its_lane, contestant, phase, seconds)
-                        runs.setdefault(phase, {}).setdefault(contestant.name, []).append(measured)
-                        print(f"{phase!s:50} {contestant.name:20} {_described(measured)}", flush=True)
-    return runs
-
-
-async def run_or_end(its_lane: Lane, contestant: Contestant, phase: Phase, seconds: float) -> Measured:
-    """End the benchmark where a delivery is missing or wrong: it has no result then."""
-    try:
-        return await its_lane.run(phase, seconds)
-    except Incomplete as error:
-        raise SystemExit(f"{phase}, {contestant.name}: {error}") from error
+            for phase in (phase for phase in phases for _ in range(rounds)):
+                by_name = runs.setdefault(phase, {})
+                for contestant, its_lane in list(lanes):
+                    if not phase.takes(contestant):
+                        continue
+                    try:
+                        measured = await its_lane.run(phase, seconds)
+                    except Incomplete as error:
+                        if contestant.name in GROWING:
+                            # Where a delivery of ours is missing or wrong, there is no result.
+                            raise SystemExit(f"{phase}, {contestant.name}: {error}") from error
+                        fell_out.append(f'{contestant.name} fell out at "{phase}", and is missing from there: {error}')
+                        print(fell_out[-1], flush=True)
+                        lanes.remove((contestant, its_lane))
+                        by_name.pop(contestant.name, None)
+                        continue
+                    by_name.setdefault(contestant.name, []).append(measured)
+                    print(f"{phase!s:50} {contestant.name:20} {_described(measured)}", flush=True)
+    return runs, fell_out
 
 
 def _described(measured: Measured) -> str:
@@ -230,9 +236,10 @@ def ratios(runs: Runs, phase: Phase, name: str, other: str, of: Phase | None = N
     return Spread.of([one.per_cpu_s / another.per_cpu_s for one, another in zip(ones, others, strict=True)])
 
 
-def report(runs: Runs, command: str, load: float) -> str:
+def report(runs: Runs, fell_out: Sequence[str], command: str, load: float) -> str:
     """The results for people; ``load`` is what else the machine was doing, as its load average before."""
     sections = "\n\n".join(f"## {phase}\n\n{_table(runs, phase)}" for phase in runs)
+    newline = "\n"
     rounds = max(len(rounds) for by_name in runs.values() for rounds in by_name.values())
     return f"""\
 # Fan-out
@@ -247,7 +254,7 @@ comment, such as counters, for each delivery. The *ceiling* is what the watchers
 is left of their core while the floor has all of its own is shown first.
 
 {sections}
-
+{"".join(f"{newline}{each}.{newline}" for each in fell_out)}
 ## Growth
 
 CPU time of a comment on a quiet stream by its watchers: {_exponents(growth(runs))} ([plot](plots/fanout.svg)).
@@ -336,10 +343,10 @@ def main(argv: Sequence[str]) -> int:
     with pinned([GENERATOR_CORE]), tempfile.TemporaryDirectory(prefix="plaudit-bench-") as directory:
         watch, send = (compiled(name, Path(directory)) for name in ("watch", "send"))
         known = contestants(send)
-        runs = uvloop.run(
+        runs, fell_out = uvloop.run(
             measure(known, watch, options.watchers, options.rates, options.rounds, options.seconds, BETWEEN)
         )
-    text = report(runs, " ".join(["python -m tests.bench fanout", *argv]), load)
+    text = report(runs, fell_out, " ".join(["python -m tests.bench fanout", *argv]), load)
     print("\n" + text)
     if (tuple(options.watchers), tuple(options.rates)) != (WATCHERS, RATES) or options.rounds < ROUNDS:
         print("A trial, of which the results are not written.")

@@ -223,14 +223,15 @@ def test_results_that_stay_behind_are_named() -> None:
 
 async def test_all_that_can_be_started_deliver_everything_in_a_short_run(programs: Programs) -> None:
     known = contestants(programs.send)
-    runs = await measure(known, programs.watch, [20], [100], 1, 0.3, [10])
+    runs, fell_out = await measure(known, programs.watch, [20], [100], 1, 0.3, [10])
     assert {phase: list(by_name) for phase, by_name in runs.items()} == {
         Phase(20, pause_s=0.0): [FLOOR],
         Phase(20): [each.name for each in known],
         Phase(20, 100): [each.name for each in known if each.hot],
         Phase(10): [each.name for each in known if each.name in GROWING],
     }
-    text = report(runs, "a command", 0.0)
+    assert not fell_out
+    text = report(runs, ["Somebody fell out at noon: late"], "a command", 0.0)
     assert text.count(f"\n| {OURS} |") == 3
 
 
