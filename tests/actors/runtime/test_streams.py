@@ -6,7 +6,7 @@ from random import Random
 import msgspec
 import pytest
 
-from actors.runtime.draining import DRAIN_POLL_S, SLOW_AFTER_S
+from actors.runtime.draining import BEHIND_BYTES, DRAIN_POLL_S, SLOW_AFTER_S
 from actors.runtime.hub import COUNTERS_TICK_S, TYPING_S, WATCHERS_TICK_S, YIELD_EVERY
 from actors.runtime.past import PAGE_ROWS
 from actors.runtime.stream import RING_COUNT_MAX
@@ -416,6 +416,29 @@ async def test_a_socket_that_lags_is_not_written_to_and_catches_up(rig: Rig) -> 
     await talk(rig, 10)
     await asyncio.sleep(1)
     assert slow.offsets() == list(range(2, 112))
+
+
+class BrimmingSink(RecordingSink):
+    """A socket that still holds what it was given just now, but nothing from before."""
+
+    def write(self, data: bytes) -> int:
+        return super().write(data) + len(data)
+
+
+async def test_one_large_frame_is_no_backlog(rig: Rig) -> None:
+    sink = BrimmingSink()
+    await attach(rig, sink)
+    await asyncio.sleep(2)
+    sink.frames.clear()
+    await talk(rig, 1)
+    asked = [rig.send(say(1_000 * "ten chars ")) for _ in range(40)]
+    for one in asked:
+        await one.answer()
+    await asyncio.sleep(1)
+
+    assert sink.offsets() == list(range(2, 43))
+    assert max(sum(len(data) for _, data in frame.items) for frame in sink.frames) > BEHIND_BYTES
+    assert rig.registry.get_sample_value("plaudit_lagging_total") == 0
 
 
 async def test_a_socket_that_lags_beyond_the_recent_catches_up_from_the_store(rig: Rig) -> None:
