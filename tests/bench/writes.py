@@ -1,7 +1,7 @@
 """Durable writes a second of one worker, beside aiohttp + asyncpg on the same Postgres.
 
 The servers and Postgres share one core, the load generator has the other. Every phase runs once a round, in turn, and
-the median round counts. After each phase the rows in Postgres are compared with what was acknowledged: a run that
+the medians count. After each phase the rows in Postgres are compared with what was acknowledged: a run that
 misses one fails.
 """
 
@@ -14,18 +14,19 @@ from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime
 from itertools import count, cycle
-from operator import attrgetter
 from pathlib import Path
+from statistics import median
 from types import MappingProxyType
-from typing import Literal
 
 import asyncpg
 import uvloop
 from msgspec import Struct
 
+from protocol.commands import APPLAUSE_MAX
 from store.embedded import EmbeddedPostgres
 from tests.bench.callers import Caller, HttpCaller, Tally, WebSocketCaller
 from tests.bench.load import Measured, Work, offer, saturate
+from tests.bench.measuring import Spread, spread_of
 from tests.bench.results import machine, put_section
 from tests.processes import pinned, serving
 from tests.site import Site, host_token, running_site
@@ -38,17 +39,20 @@ WRITERS_WINDOW = 32
 READERS = 256
 """Accounts that like."""
 READERS_WINDOW = 8
-POSTS = 64
+POSTS = 200
 LIKED_POSTS = 1_500
 KINDS = ("like", "laugh", "love")
 FLOOR_CONNECTIONS = 64
 OPEN_TIMEOUT_S = 30.0
+ROUNDS = 5
 BODY = "Two sentences and a thought in each are what people write under an article, more often than not. " * 2
 
-COMMENTS = "comments"
+COMMENTS, ONE_POST = "comments", "comments, all on one post"
 FLOOR = "floor: aiohttp, asyncpg, one INSERT a comment"
+LIKES, APPLAUSE = "unique likes", "applause"
 P99_MAX_MS = 50.0
-RATIO_MIN = 3.0
+RATIO_MIN = 6.0
+REACTIONS_MIN = 30_000
 
 
 class Phase(Struct, frozen=True):
@@ -64,12 +68,23 @@ class Phase(Struct, frozen=True):
 
 
 class Line(Struct, frozen=True):
-    """A line of the results: the median round."""
+    """A line of the results: a phase in all rounds."""
 
     phase: str
-    saturated: Measured
-    halved: Measured | None = None
+    saturated: Sequence[Measured]
+    halved: Sequence[Measured] = ()
     """At half the saturation rate, open loop."""
+
+    @property
+    def rate(self) -> float:
+        """Of the median round."""
+        return median(each.rate for each in self.saturated)
+
+    def by(self, other: "Line") -> Spread:
+        """The rates by those of another, each of the same round."""
+        return Spread.of(
+            [one.rate / another.rate for one, another in zip(self.saturated, other.saturated, strict=True)]
+        )
 
 
 # -- what is asked ----------------------------------------------------------------------------------------------------
@@ -90,6 +105,15 @@ def likes(posts: Sequence[str], person: int) -> Iterator[bytes]:
         for kind in KINDS:
             yield f'{{"method":"react","data":{{"post":"{post}","kind":"{kind}"}}}}'.encode()
     raise SystemExit("there are too few posts to like for a server this fast")
+
+
+def applause(posts: Sequence[str], person: int) -> Iterator[bytes]:
+    """One clap more for a post in each turn over all of them."""
+    for number in range(APPLAUSE_MAX * len(posts)):
+        turn, at = divmod(number, len(posts))
+        post = posts[(7 * person + at) % len(posts)]
+        yield f'{{"method":"applaud","data":{{"post":"{post}","total":{1 + turn}}}}}'.encode()
+    raise SystemExit("there are too few posts to applaud for a server this fast")
 
 
 def inserts(person: int) -> Iterator[bytes]:
@@ -123,19 +147,21 @@ async def site_phases(site: Site, postgres_pid: int) -> AsyncIterator[list[Phase
     readers = [WebSocketCaller(Tally(), READERS_WINDOW, host_token(1_001 + person)) for person in range(READERS)]
     pids = (site.served.pid, postgres_pid)
     written, operated = "SELECT count(*) FROM comment", "SELECT count(*) FROM operation"
-    reacted = "SELECT count(*) FROM reaction WHERE amount = 1"
+    liked_by = "SELECT count(*) FROM reaction WHERE kind <> 'applause'"
+    applauded = "SELECT coalesce(sum(amount), 0) FROM reaction WHERE kind = 'applause'"
     async with connected([*writers, *readers], site.served.port):
         yield [
             Phase(COMMENTS, [Work(writer, comments(posts, at)) for at, writer in enumerate(writers)], written, pids),
             Phase(
-                "comments, all on one post",
+                ONE_POST,
                 [Work(writer, comments(posts[:1], at)) for at, writer in enumerate(writers)], written, pids,
             ),
             Phase(
                 "comments, each with an operation id",
                 [Work(writer, comments(posts, at, f"op-{at}")) for at, writer in enumerate(writers)], operated, pids,
             ),
-            Phase("unique likes", [Work(reader, likes(liked, at)) for at, reader in enumerate(readers)], reacted, pids),
+            Phase(LIKES, [Work(reader, likes(liked, at)) for at, reader in enumerate(readers)], liked_by, pids),
+            Phase(APPLAUSE, [Work(reader, applause(liked, at)) for at, reader in enumerate(readers)], applauded, pids),
         ]  # fmt: skip
 
 
@@ -181,14 +207,11 @@ async def measure(rounds: int, seconds: float) -> list[Line]:
     """
     async with contestants() as (phases, database):
         saturated = await run_rounds(rounds, phases, database, seconds)
-    rates = {name: _median(runs, "rate").rate / 2 for name, runs in saturated.items()}
+    rates = {name: median(each.rate for each in runs) / 2 for name, runs in saturated.items()}
     async with contestants() as (phases, database):
         phases = [phase for phase in phases if phase.name in (COMMENTS, FLOOR)]
         halved = await run_rounds(rounds, phases, database, 2 * seconds, rates)
-    return [
-        Line(name, _median(runs, "rate"), _median(halved[name], "p99_ms") if name in halved else None)
-        for name, runs in saturated.items()
-    ]
+    return [Line(name, runs, halved.get(name, ())) for name, runs in saturated.items()]
 
 
 @asynccontextmanager
@@ -223,24 +246,13 @@ async def run_rounds(
     return runs
 
 
-def _median(runs: Sequence[Measured], by: Literal["rate", "p99_ms"]) -> Measured:
-    return sorted(runs, key=attrgetter(by))[len(runs) // 2]
-
-
 # -- the report -------------------------------------------------------------------------------------------------------
 
 
 def report(lines: Sequence[Line], command: str, load: float) -> str:
     """The results for people; ``load`` is what else the machine was doing, as its load average before."""
     floor = next(line for line in lines if line.phase == FLOOR)
-    rows = [
-        f"| {line.phase} | {line.saturated.rate:,.0f} | {line.saturated.rate / floor.saturated.rate:.1f} | "
-        + (f"{line.halved.p50_ms:.1f} | {line.halved.p99_ms:.1f} | " if line.halved else "| | ")
-        + f"{line.saturated.rate / line.saturated.servers:,.0f} | "
-        + f"{line.saturated.servers:.0%} | {line.saturated.generator:.0%} |"
-        for line in lines
-    ]
-    newline = "\n"
+    rows = "\n".join(_row(line, floor) for line in lines)
     return f"""\
 # Durable writes a second, one worker
 
@@ -248,34 +260,52 @@ def report(lines: Sequence[Line], command: str, load: float) -> str:
 
 | | acknowledged/s | × floor | p50 ms at half | p99 ms at half | per CPU second | servers' core | generator's core |
 | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |
-{newline.join(rows)}
+{rows}
 
 The server and Postgres share one core, the generator has the other. {WRITERS} connections with {WRITERS_WINDOW}
 requests in flight comment on {POSTS} posts ({len(BODY)} characters each); {READERS} people with {READERS_WINDOW} in
-flight like {LIKED_POSTS:,} posts; the floor has {FLOOR_CONNECTIONS} kept connections and a pool of 16. Rates are those
-of the median round at saturation; latency is that of the median round of an open loop at half that rate, from the time
-a request was due, on a new database. After each phase the rows in Postgres equal the acknowledgements. Where the
-servers' core is well below 100 % at saturation, other programs had the rest of it.
+flight like and applaud {LIKED_POSTS:,} posts; the floor has {FLOOR_CONNECTIONS} kept connections and a pool of 16.
+Medians of {len(floor.saturated)} rounds in which the phases take turns, with the lowest and the highest; ratios are
+taken within a round. Rates are those at saturation; latency is that of an open loop at half the median, from the time a
+request was due, on a new database. After each phase the rows in Postgres equal the acknowledgements. Where the servers'
+core is well below 100 % at saturation, other programs had the rest of it.
 """
 
 
-def shortcomings(lines: Sequence[Line]) -> list[str]:
+def _row(line: Line, floor: Line) -> str:
+    ratio = line.by(floor)
+    columns = (
+        line.phase,
+        spread_of([each.rate for each in line.saturated]),
+        f"{ratio.median:.1f} ({ratio.low:.1f}–{ratio.high:.1f})",
+        spread_of([each.p50_ms for each in line.halved]) if line.halved else "",
+        spread_of([each.p99_ms for each in line.halved]) if line.halved else "",
+        spread_of([each.rate / each.servers for each in line.saturated]),
+        f"{median(each.servers for each in line.saturated):.0%}",
+        f"{median(each.generator for each in line.saturated):.0%}",
+    )
+    return f"| {' | '.join(columns)} |"
+
+
+def shortcomings(lines: Sequence[Line]) -> Iterator[str]:
     """In what the results stay behind what is promised."""
     by_name = {line.phase: line for line in lines}
-    ours, floor = by_name[COMMENTS], by_name[FLOOR]
-    ratio = ours.saturated.rate / floor.saturated.rate
-    found = []
-    if ratio < RATIO_MIN:
-        found.append(f"comments are {ratio:.1f} times the floor, not {RATIO_MIN:.0f}")
-    if ours.halved is not None and ours.halved.p99_ms >= P99_MAX_MS:
-        found.append(f"the p99 at half the rate is {ours.halved.p99_ms:.0f} ms, not below {P99_MAX_MS:.0f}")
-    return found
+    for name in (COMMENTS, ONE_POST):
+        ratio = by_name[name].by(by_name[FLOOR]).median
+        if ratio < RATIO_MIN:
+            yield f"{name}: {ratio:.1f} times the floor, not {RATIO_MIN:.0f}"
+    for name in (LIKES, APPLAUSE):
+        if by_name[name].rate < REACTIONS_MIN:
+            yield f"{name}: {by_name[name].rate:,.0f} a second, not {REACTIONS_MIN:,}"
+    p99_ms = median(each.p99_ms for each in by_name[COMMENTS].halved)
+    if p99_ms > P99_MAX_MS:
+        yield f"the p99 at half the rate is {p99_ms:.0f} ms, not {P99_MAX_MS:.0f}"
 
 
 def main(argv: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.bench writes", description=__doc__.partition("\n")[0])
-    parser.add_argument("--rounds", type=int, default=3, help="of which the median counts (default 3)")
-    parser.add_argument("--seconds", type=float, default=5.0, help="of each phase (default 5)")
+    parser.add_argument("--rounds", type=int, default=ROUNDS, help=f"of which the median counts (default {ROUNDS})")
+    parser.add_argument("--seconds", type=float, default=3.0, help="of each phase (default 3)")
     options = parser.parse_args(argv)
     if (os.cpu_count() or 1) < 2:
         print("the benchmark needs two cores: one for the servers, one for the generator", file=sys.stderr)
@@ -284,8 +314,12 @@ def main(argv: Sequence[str]) -> int:
     with pinned([GENERATOR_CORE]):
         lines = uvloop.run(measure(options.rounds, options.seconds))
     text = report(lines, " ".join(["python -m tests.bench writes", *argv]), load)
-    put_section(text)
     print("\n" + text)
-    for shortcoming in shortcomings(lines):
+    if options.rounds < ROUNDS:
+        print("A trial, of which the results are not written.")
+        return 0
+    put_section(text)
+    found = list(shortcomings(lines))
+    for shortcoming in found:
         print(shortcoming, file=sys.stderr)
-    return 1 if shortcomings(lines) else 0
+    return 1 if found else 0

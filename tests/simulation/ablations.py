@@ -224,7 +224,7 @@ ABLATIONS: Mapping[str, Ablation] = MappingProxyType(
         "fence apart from the write": Ablation(
             300, CheckingStore, lambda: replaced(Committer, _timed=_commit_in_two_steps)
         ),
-        "takeover in one step": Ablation(300, OneStepStore),
+        "takeover in one step": Ablation(1_000, OneStepStore),
         "acknowledgement before commit": Ablation(
             10, removed=lambda: replaced(Activation, handle=_answer_before_commit)
         ),
