@@ -1,6 +1,6 @@
 """Plots as SVG, without a library: bars in groups and lines, with axes, a legend and labels that can be read."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from html import escape
 from math import ceil, floor, log10
 from typing import Final
@@ -10,6 +10,8 @@ LEFT, RIGHT, TOP, BOTTOM = 80, 150, 50, 60
 COLOURS: Final = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 """Okabe and Ito's, which colour-blind people can tell apart."""
 TICKS = 5
+LETTER_WIDTH = 7
+"""Of a legend, about."""
 _PLOT_WIDTH, _PLOT_HEIGHT = WIDTH - LEFT - RIGHT, HEIGHT - TOP - BOTTOM
 
 
@@ -32,7 +34,7 @@ def bars(title: str, unit: str, groups: Mapping[str, Mapping[str, float]]) -> st
                     f' fill="{COLOURS[number % len(COLOURS)]}"/>'
                 )
                 drawn.append(_text(x + 0.46 * bar_width, y - 4, number_of(values[name]), size=10))
-    return _document(title, drawn)
+    return _document(title, drawn, series)
 
 
 def lines(title: str, x_title: str, unit: str, series: Mapping[str, Sequence[tuple[float, float]]]) -> str:
@@ -51,7 +53,7 @@ def lines(title: str, x_title: str, unit: str, series: Mapping[str, Sequence[tup
         path = " ".join(f"{x:.1f},{y:.1f}" for x, y in dots)
         drawn.append(f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="2"/>')
         drawn += [f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3.5" fill="{colour}"/>' for x, y in dots]
-    return _document(title, drawn)
+    return _document(title, drawn, series)
 
 
 def number_of(value: float) -> str:
@@ -106,9 +108,11 @@ def _line(x1: float, y1: float, x2: float, y2: float, colour: str) -> str:
     return f'<line x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}" stroke="{colour}"/>'
 
 
-def _document(title: str, drawn: Sequence[str]) -> str:
+def _document(title: str, drawn: Sequence[str], series: Iterable[str]) -> str:
     body = "\n".join(drawn)
+    # Beside the plot there is room for short names; longer ones widen it.
+    width = WIDTH - RIGHT + max([RIGHT, *(40 + LETTER_WIDTH * len(name) for name in series)])
     return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" font-family="sans-serif" role="img"'
-        f' aria-label="{escape(title)}">\n<rect width="{WIDTH}" height="{HEIGHT}" fill="#fff"/>\n{body}\n</svg>\n'
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {HEIGHT}" font-family="sans-serif" role="img"'
+        f' aria-label="{escape(title)}">\n<rect width="{width}" height="{HEIGHT}" fill="#fff"/>\n{body}\n</svg>\n'
     )
