@@ -250,9 +250,9 @@ One server process on one core, the watchers on the other. Medians of {rounds} r
 lowest and the highest; ratios are taken within a round, against the floor that sends one frame to as many, one by one.
 Each watcher got every comment, once and in order. A comment has {COMMENT_BYTES} bytes; ours are durable before they are
 delivered, and Postgres has the server's core too. Time is from when a comment was due. *Beside* are frames without a
-comment, such as counters, for each delivery. Centrifugo is as it is by default: the open version has no setting by which
-it waits to join what it writes. Its Redis has the server's core too, and is not counted. The *ceiling* is what the watchers take in a CPU second of their own; what
-is left of their core while the floor has all of its own is shown first.
+comment, such as counters, for each delivery. Centrifugo is as it is by default: the open version has no setting to wait
+and join what it writes. Its Redis has the server's core too, and is not counted. The *ceiling* is what the watchers
+take in a CPU second of their own; what is left of their core while the floor has all of its own is shown first.
 
 {sections}
 {"".join(f"{newline}{each}.{newline}" for each in fell_out)}
