@@ -158,6 +158,12 @@ async def test_watchers_greet_a_server_and_answer_its_pings(programs: Programs) 
         await server.send(text_frame(b"{}"))
         assert await server.heard.get() == wire.pong
         assert (await watchers.report()).others == 0
+        await server.send(text_frame(b'{"push":{}}\n{}'))
+        assert await server.heard.get() == wire.pong
+        await server.send(text_frame(b'{"push":{}}'), text_frame(b"{}"))
+        assert await server.heard.get() == wire.pong
+        assert (await watchers.report()).others == 2
+        assert server.heard.empty()
 
 
 async def test_watchers_read_events(programs: Programs) -> None:

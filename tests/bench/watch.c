@@ -163,6 +163,19 @@ static void take_publication(struct connection *connection, const char *digits, 
     count_reached(number);
 }
 
+/* Whether the line is one of the unit: a server may join a ping with what it sends besides. */
+static bool has_line(const char *unit, size_t size, struct bytes line)
+{
+    const char *end = unit + size, *found = unit;
+    while ((found = memmem(found, (size_t)(end - found), line.at, line.size))) {
+        const char *after = found + line.size;
+        if ((found == unit || found[-1] == '\n') && (after == end || *after == '\n'))
+            return true;
+        found = after;
+    }
+    return false;
+}
+
 /* A frame's payload, an event, or the head of the answer. */
 static void take_unit(struct connection *connection, const char *unit, size_t size, uint64_t now_us)
 {
@@ -177,9 +190,10 @@ static void take_unit(struct connection *connection, const char *unit, size_t si
             printf("ready\n");
         open_more();
     }
-    if (ping.size && size == ping.size && !memcmp(unit, ping.at, size)) {
+    if (ping.size && has_line(unit, size, ping)) {
         send_whole(connection->socket, pong);
-        return;
+        if (size == ping.size)
+            return;
     }
     uint64_t before = seen.deliveries;
     while ((found = memmem(unit, (size_t)(end - unit), mark.at, mark.size)) &&

@@ -140,6 +140,7 @@ class Watchers:
 
     async def report(self) -> Report:
         """What arrived since the last time."""
+        self._check_alive()
         self._report = None
         self._say.write(b"report\n")
         async with self._heard, asyncio.timeout(REPORT_TIMEOUT_S):
