@@ -40,6 +40,7 @@ enum {
     EVENTS_MAX = 256,
     BUCKET_US = 10,
     BUCKETS = 1 << 20,     /* latencies up to ten seconds; longer ones are in the last */
+    PINGED_MAX = 4096,     /* bytes of a unit in which a ping is looked for: a long one comes of a stream that is hot */
     DIGITS_BYTES = 30,     /* "0000000012 at 0000001234567890" */
 };
 
@@ -190,7 +191,7 @@ static void take_unit(struct connection *connection, const char *unit, size_t si
             printf("ready\n");
         open_more();
     }
-    if (ping.size && has_line(unit, size, ping)) {
+    if (ping.size && size <= PINGED_MAX && has_line(unit, size, ping)) {
         send_whole(connection->socket, pong);
         if (size == ping.size)
             return;
