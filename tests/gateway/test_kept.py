@@ -65,7 +65,7 @@ async def staged(**settings: Any) -> AsyncIterator[Scene]:
                 asked.append(command.method)
             submit(key, command, by, op, reply)
 
-        site.node.submit = noting  # type: ignore[method-assign]
+        pytest.MonkeyPatch().setattr(site.node, "submit", noting)
         yield Scene(site, post, author.access_token, guest.access_token, asked)
 
 
@@ -192,7 +192,7 @@ class Pending:
         self._face = scene.site.node.face
         self._looks = 0
         self._tasks: list[asyncio.Task[Any]] = []
-        scene.site.node.face = self._looking  # type: ignore[method-assign]
+        pytest.MonkeyPatch().setattr(scene.site.node, "face", self._looking)
 
     def _looking(self, key: str) -> object | None:
         self._looks += 1
