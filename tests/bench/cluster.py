@@ -32,7 +32,7 @@ from tests.bench.callers import Tally, WebSocketCaller
 from tests.bench.contestants import GENERATOR_CORE, SERVER_CORE
 from tests.bench.load import Work, cpu_seconds, saturate
 from tests.bench.measuring import Spread, cpu_s, missing, spread_of
-from tests.bench.results import machine, put_section
+from tests.bench.results import concluded, machine
 from tests.bench.watchers import Incomplete, Watchers, check, compiled, watching
 from tests.bench.writes import comments, connected
 from tests.processes import pinned
@@ -465,12 +465,8 @@ def main(argv: Sequence[str]) -> int:
         except Incomplete as error:
             raise SystemExit(str(error)) from error
     text = report(deliveries, loads, " ".join(["python -m tests.bench cluster", *argv]), load_before)
-    print("\n" + text)
-    if options.rounds < ROUNDS or (options.watchers, options.people) != ([FEW, MANY], PEOPLE):
-        print("A trial, of which the results are not written.")
-        return 0
-    put_section(text)
-    found = list(shortcomings(deliveries, loads))
-    for shortcoming in found:
-        print(shortcoming, file=sys.stderr)
-    return 1 if found else 0
+    return concluded(
+        text,
+        shortcomings(deliveries, loads),
+        trial=options.rounds < ROUNDS or (options.watchers, options.people) != ([FEW, MANY], PEOPLE),
+    )

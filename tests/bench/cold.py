@@ -9,7 +9,6 @@ the server has written itself, and that one with the rows.
 import argparse
 import asyncio
 import os
-import sys
 import tempfile
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
@@ -32,7 +31,7 @@ from tests.bench.copies import Database, complete, copied, fill, settled
 from tests.bench.growth import fitted, plot
 from tests.bench.measuring import cpu_s, missing, spread_of
 from tests.bench.readers import DRAIN_TIMEOUT_S, Question, Reader, Same, Wrong
-from tests.bench.results import RESULTS, machine, put_section
+from tests.bench.results import concluded, machine
 from tests.processes import pinned
 from tests.site import Site, host_token, running_site
 
@@ -370,14 +369,10 @@ def main(argv: Sequence[str]) -> int:
     with pinned([GENERATOR_CORE]):
         runs = uvloop.run(measure(KINDS, options.rounds))
     text = report(runs, " ".join(["python -m tests.bench cold", *argv]), load)
-    print("\n" + text)
-    if options.rounds < ROUNDS:
-        print("A trial, of which the results are not written.")
-        return 0
-    put_section(text)
     title = "What a cold post takes to read"
-    (RESULTS.parent / "plots" / "cold.svg").write_text(plot(title, "comments", "ms", growth(runs)))
-    found = list(shortcomings(runs))
-    for shortcoming in found:
-        print(shortcoming, file=sys.stderr)
-    return 1 if found else 0
+    return concluded(
+        text,
+        shortcomings(runs),
+        trial=options.rounds < ROUNDS,
+        plots={"cold": plot(title, "comments", "ms", growth(runs))},
+    )

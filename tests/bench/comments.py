@@ -2,7 +2,6 @@
 
 import argparse
 import os
-import sys
 import tempfile
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -19,7 +18,7 @@ from tests.bench.copies import Database, complete, copied, fill, settled
 from tests.bench.growth import fitted, plot
 from tests.bench.load import Measured, Work
 from tests.bench.measuring import missing, spread_of
-from tests.bench.results import RESULTS, machine, put_section
+from tests.bench.results import concluded, machine
 from tests.bench.writes import GENERATOR_CORE, SERVER_CORE, Phase, comments, connected, run_phase
 from tests.processes import pinned
 from tests.site import host_token, running_site
@@ -150,15 +149,13 @@ def main(argv: Sequence[str]) -> int:
     with pinned([GENERATOR_CORE]):
         runs = uvloop.run(measure(SIZES, options.rounds, options.seconds, RATE))
     text = report(runs, " ".join(["python -m tests.bench comments", *argv]), load)
-    print("\n" + text)
-    if options.rounds < ROUNDS:
-        print("A trial, of which the results are not written.")
-        return 0
-    put_section(text)
-    (RESULTS.parent / "plots" / "comments.svg").write_text(
-        plot("A durable comment", "comments on its post", "CPU µs", {"server and Postgres": growth(runs)})
+    return concluded(
+        text,
+        shortcomings(runs),
+        trial=options.rounds < ROUNDS,
+        plots={
+            "comments": plot(
+                "A durable comment", "comments on its post", "CPU µs", {"server and Postgres": growth(runs)}
+            )
+        },
     )
-    found = list(shortcomings(runs))
-    for shortcoming in found:
-        print(shortcoming, file=sys.stderr)
-    return 1 if found else 0

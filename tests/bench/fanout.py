@@ -8,7 +8,6 @@ disturbs all of them; each figure is the median of the rounds, each ratio that o
 import argparse
 import asyncio
 import os
-import sys
 import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -34,7 +33,7 @@ from tests.bench.contestants import (
 )
 from tests.bench.growth import fitted, plot
 from tests.bench.measuring import Spread, cpu_s, missing, spread_of
-from tests.bench.results import RESULTS, machine, put_section
+from tests.bench.results import concluded, machine
 from tests.bench.watchers import Incomplete, Watchers, check, compiled, watching
 from tests.bench.wires import COMMENT_BYTES
 from tests.processes import pinned
@@ -348,15 +347,9 @@ def main(argv: Sequence[str]) -> int:
             measure(known, watch, options.watchers, options.rates, options.rounds, options.seconds, BETWEEN)
         )
     text = report(runs, fell_out, " ".join(["python -m tests.bench fanout", *argv]), load)
-    print("\n" + text)
-    if (tuple(options.watchers), tuple(options.rates)) != (WATCHERS, RATES) or options.rounds < ROUNDS:
-        print("A trial, of which the results are not written.")
-        return 0
-    put_section(text)
-    (RESULTS.parent / "plots" / "fanout.svg").write_text(
-        plot("A comment on a quiet stream", "watchers", "CPU ms", growth(runs))
+    return concluded(
+        text,
+        shortcomings(runs),
+        trial=(tuple(options.watchers), tuple(options.rates)) != (WATCHERS, RATES) or options.rounds < ROUNDS,
+        plots={"fanout": plot("A comment on a quiet stream", "watchers", "CPU ms", growth(runs))},
     )
-    found = list(shortcomings(runs))
-    for shortcoming in found:
-        print(shortcoming, file=sys.stderr)
-    return 1 if found else 0

@@ -30,7 +30,7 @@ from tests.bench.contestants import GENERATOR_CORE, SERVER_CORE
 from tests.bench.copies import Database, complete, copied, fill, settled
 from tests.bench.growth import fitted, plot
 from tests.bench.measuring import Spread, missing, resident_bytes
-from tests.bench.results import RESULTS, machine, put_section
+from tests.bench.results import concluded, machine
 from tests.bench.watchers import compiled, watching
 from tests.bench.wires import Wire
 from tests.processes import ROOT, Served, pinned, serving
@@ -303,13 +303,9 @@ def main(argv: Sequence[str]) -> int:
     with pinned([GENERATOR_CORE]):
         runs = uvloop.run(measure(ALL, LIKES, options.rounds))
     text = report(runs, " ".join(["python -m tests.bench memory", *argv]), load)
-    print("\n" + text)
-    if options.rounds < ROUNDS:
-        print("A trial, of which the results are not written.")
-        return 0
-    put_section(text)
-    (RESULTS.parent / "plots" / "memory.svg").write_text(plot("Resident memory", "of them", "MiB", growth(runs)))
-    found = list(shortcomings(runs))
-    for shortcoming in found:
-        print(shortcoming, file=sys.stderr)
-    return 1 if found else 0
+    return concluded(
+        text,
+        shortcomings(runs),
+        trial=options.rounds < ROUNDS,
+        plots={"memory": plot("Resident memory", "of them", "MiB", growth(runs))},
+    )

@@ -8,7 +8,6 @@ for byte, or while somebody writes, with what was acknowledged before it was ask
 import argparse
 import asyncio
 import os
-import sys
 import tempfile
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -27,7 +26,7 @@ from tests.bench.contestants import GENERATOR_CORE, SERVER_CORE
 from tests.bench.growth import fitted, plot
 from tests.bench.measuring import Spread, cpu_s, missing, spread_of
 from tests.bench.readers import AtLeast, Question, Readers, Same, Wrong, reading
-from tests.bench.results import RESULTS, machine, put_section
+from tests.bench.results import concluded, machine
 from tests.processes import pinned, serving
 from tests.site import Site, Socket, host_token, running_site
 
@@ -380,16 +379,10 @@ def main(argv: Sequence[str]) -> int:
     with pinned([GENERATOR_CORE]):
         phases, runs = uvloop.run(measure(SIZES, COMMENTS, CONNECTIONS, options.rounds, options.seconds))
     text = report(phases, runs, " ".join(["python -m tests.bench reads", *argv]), load)
-    print("\n" + text)
-    if options.rounds < ROUNDS:
-        print("A trial, of which the results are not written.")
-        return 0
-    put_section(text)
     title = "What a page of comments takes to read"
-    (RESULTS.parent / "plots" / "reads.svg").write_text(
-        plot(title, "comments on the page", "CPU µs", growth(phases, runs))
+    return concluded(
+        text,
+        shortcomings(runs),
+        trial=options.rounds < ROUNDS,
+        plots={"reads": plot(title, "comments on the page", "CPU µs", growth(phases, runs))},
     )
-    found = list(shortcomings(runs))
-    for shortcoming in found:
-        print(shortcoming, file=sys.stderr)
-    return 1 if found else 0

@@ -10,7 +10,6 @@ import argparse
 import asyncio
 import os
 import signal
-import sys
 import tempfile
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
@@ -33,7 +32,7 @@ from tests.bench.callers import Tally, WebSocketCaller
 from tests.bench.contestants import GENERATOR_CORE, SERVER_CORE, Publisher, publisher
 from tests.bench.load import cpu_seconds
 from tests.bench.measuring import cpu_s, missing, spread_of
-from tests.bench.results import machine, put_section
+from tests.bench.results import concluded, machine
 from tests.bench.returning import Crowd
 from tests.bench.watchers import Incomplete
 from tests.bench.writes import WRITERS_WINDOW, comments, connected
@@ -368,12 +367,8 @@ def main(argv: Sequence[str]) -> int:
         except Incomplete as error:
             raise SystemExit(str(error)) from error
     text = report(runs, options.watchers, written, " ".join(["python -m tests.bench restarts", *argv]), load)
-    print("\n" + text)
-    if options.rounds < ROUNDS or (options.watchers, options.seconds) != (WATCHERS, RETURN_WITHIN_S):
-        print("A trial, of which the results are not written.")
-        return 0
-    put_section(text)
-    found = list(shortcomings(runs))
-    for shortcoming in found:
-        print(shortcoming, file=sys.stderr)
-    return 1 if found else 0
+    return concluded(
+        text,
+        shortcomings(runs),
+        trial=options.rounds < ROUNDS or (options.watchers, options.seconds) != (WATCHERS, RETURN_WITHIN_S),
+    )

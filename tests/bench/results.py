@@ -3,7 +3,10 @@
 import os
 import platform
 import re
+import sys
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 import psutil
 
@@ -22,6 +25,26 @@ def put_section(text: str, file: Path = RESULTS) -> None:
     else:
         sections.append(text.strip() + "\n")
     file.write_text("\n".join(sections))
+
+
+def concluded(
+    text: str, shortcomings: Iterable[str], *, trial: bool, plots: Mapping[str, str] = MappingProxyType({})
+) -> int:
+    """Show the results, and write them unless they are those of a ``trial``: the section, and SVG by name.
+
+    Returns the status of the benchmark: 1 if it stays behind what is promised, which is said as an error.
+    """
+    print("\n" + text)
+    if trial:
+        print("A trial, of which the results are not written.")
+        return 0
+    put_section(text, RESULTS)
+    for name, plot in plots.items():
+        (RESULTS.parent / "plots" / f"{name}.svg").write_text(plot)
+    found = list(shortcomings)
+    for shortcoming in found:
+        print(shortcoming, file=sys.stderr)
+    return 1 if found else 0
 
 
 def machine() -> str:

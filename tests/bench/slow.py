@@ -7,7 +7,6 @@ then each has to get all that it missed, once and in order. At last they are sto
 import argparse
 import asyncio
 import os
-import sys
 import tempfile
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -27,7 +26,7 @@ from protocol.errors import SLOW
 from tests.bench.contestants import GENERATOR_CORE, Stage, ours_by_websocket
 from tests.bench.fanout import steadily
 from tests.bench.measuring import Spread, missing, spread_of
-from tests.bench.results import machine, put_section
+from tests.bench.results import concluded, machine
 from tests.bench.watchers import Incomplete, Watchers, check, compiled, watching
 from tests.processes import pinned
 
@@ -253,12 +252,6 @@ def main(argv: Sequence[str]) -> int:
         except Incomplete as error:
             raise SystemExit(f"clients that stop reading: {error}") from error
     text = report(rounds, ended, " ".join(["python -m tests.bench slow", *argv]), load)
-    print("\n" + text)
-    if options.rounds < ROUNDS or options.seconds != SECONDS:
-        print("A trial, of which the results are not written.")
-        return 0
-    put_section(text)
-    found = list(shortcomings(rounds, ended, STOPPED))
-    for shortcoming in found:
-        print(shortcoming, file=sys.stderr)
-    return 1 if found else 0
+    return concluded(
+        text, shortcomings(rounds, ended, STOPPED), trial=options.rounds < ROUNDS or options.seconds != SECONDS
+    )

@@ -27,7 +27,7 @@ from store.embedded import EmbeddedPostgres
 from tests.bench.callers import Caller, HttpCaller, Tally, WebSocketCaller
 from tests.bench.load import Measured, Work, offer, saturate
 from tests.bench.measuring import Spread, spread_of
-from tests.bench.results import machine, put_section
+from tests.bench.results import concluded, machine
 from tests.processes import pinned, serving
 from tests.site import Site, host_token, running_site
 
@@ -314,12 +314,4 @@ def main(argv: Sequence[str]) -> int:
     with pinned([GENERATOR_CORE]):
         lines = uvloop.run(measure(options.rounds, options.seconds))
     text = report(lines, " ".join(["python -m tests.bench writes", *argv]), load)
-    print("\n" + text)
-    if options.rounds < ROUNDS:
-        print("A trial, of which the results are not written.")
-        return 0
-    put_section(text)
-    found = list(shortcomings(lines))
-    for shortcoming in found:
-        print(shortcoming, file=sys.stderr)
-    return 1 if found else 0
+    return concluded(text, shortcomings(lines), trial=options.rounds < ROUNDS)
