@@ -28,7 +28,7 @@ from msgspec import Struct
 from store.embedded import EmbeddedPostgres
 from tests.bench.contestants import GENERATOR_CORE, SERVER_CORE
 from tests.bench.copies import Database, complete, copied, fill, settled
-from tests.bench.growth import fitted, plot
+from tests.bench.growth import exponents, plot
 from tests.bench.measuring import cpu_s, missing, spread_of
 from tests.bench.readers import DRAIN_TIMEOUT_S, Question, Reader, Same, Wrong
 from tests.bench.results import concluded, machine
@@ -321,7 +321,7 @@ texts, renders them, and derives the tree. Each answer was compared byte for byt
 
 {table}
 
-Time by comments, without likes: {_exponents(growth(runs))} ([plot](plots/cold.svg)).
+Time by comments, without likes: {exponents(growth(runs))} ([plot](plots/cold.svg)).
 """
 
 
@@ -335,10 +335,6 @@ def _rows(runs: Runs) -> Iterator[Sequence[str]]:
             f"{median(each.postgres_ms for each in rounds):.2f}",
             f"{median(each.generator for each in rounds):.0%}",
         ]
-
-
-def _exponents(series: Mapping[str, Sequence[tuple[float, float]]]) -> str:
-    return ", ".join(f"{name} n^{fitted(points).exponent:.2f}" for name, points in series.items())
 
 
 def shortcomings(runs: Runs) -> Iterator[str]:

@@ -31,7 +31,7 @@ from tests.bench.contestants import (
     Stage,
     contestants,
 )
-from tests.bench.growth import fitted, plot
+from tests.bench.growth import exponents, plot
 from tests.bench.measuring import Spread, cpu_s, missing, spread_of
 from tests.bench.results import concluded, machine
 from tests.bench.watchers import Incomplete, Watchers, check, compiled, watching
@@ -257,7 +257,7 @@ take in a CPU second of their own; what is left of their core while the floor ha
 {"".join(f"{newline}{each}.{newline}" for each in fell_out)}
 ## Growth
 
-CPU time of a comment on a quiet stream by its watchers: {_exponents(growth(runs))} ([plot](plots/fanout.svg)).
+CPU time of a comment on a quiet stream by its watchers: {exponents(growth(runs))} ([plot](plots/fanout.svg)).
 """
 
 
@@ -272,10 +272,6 @@ def growth(runs: Runs) -> dict[str, list[tuple[float, float]]]:
         ]
         for name in GROWING
     }
-
-
-def _exponents(series: Mapping[str, Sequence[tuple[float, float]]]) -> str:
-    return ", ".join(f"{name} n^{fitted(points).exponent:.2f}" for name, points in series.items() if len(points) > 1)
 
 
 def _table(runs: Runs, phase: Phase) -> str:

@@ -32,6 +32,11 @@ def fitted(points: Sequence[tuple[float, float]]) -> Growth:
     return Growth(exp(middle_y - exponent * middle_x), exponent)
 
 
+def exponents(series: Mapping[str, Sequence[tuple[float, float]]]) -> str:
+    """The exponent of each of ``series`` that has two points at least, for people."""
+    return ", ".join(f"{name} n^{fitted(points).exponent:.2f}" for name, points in series.items() if len(points) > 1)
+
+
 def plot(title: str, x_title: str, unit: str, series: Mapping[str, Sequence[tuple[float, float]]]) -> str:
     """SVG of the (size, cost) of each of ``series``, with the exponent beside its name."""
     named = {f"{name}: n^{fitted(points).exponent:.2f}": points for name, points in series.items()}

@@ -23,7 +23,7 @@ import uvloop
 from msgspec import Struct
 
 from tests.bench.contestants import GENERATOR_CORE, SERVER_CORE
-from tests.bench.growth import fitted, plot
+from tests.bench.growth import exponents, plot
 from tests.bench.measuring import Spread, cpu_s, missing, spread_of
 from tests.bench.readers import AtLeast, Question, Readers, Same, Wrong, reading
 from tests.bench.results import concluded, machine
@@ -323,7 +323,7 @@ asks and checks in a CPU second of its own.
 
 {table}
 
-CPU time of a request by the comments on its page: {_exponents(growth(phases, runs))} ([plot](plots/reads.svg)).
+CPU time of a request by the comments on its page: {exponents(growth(phases, runs))} ([plot](plots/reads.svg)).
 """
 
 
@@ -347,10 +347,6 @@ def _rows(phases: Sequence[Phase], runs: Runs) -> Iterator[Sequence[str]]:
 
 def _bytes(expected: Any) -> str:
     return f"{len(expected.body):,}" if isinstance(expected, Same) else ""
-
-
-def _exponents(series: Mapping[str, Sequence[tuple[float, float]]]) -> str:
-    return ", ".join(f"{name} n^{fitted(points).exponent:.2f}" for name, points in series.items())
 
 
 def shortcomings(runs: Runs) -> Iterator[str]:
