@@ -1,7 +1,7 @@
 """What passes between the hub, which decides what a subscriber gets, and the connection, which only writes.
 
 The hub encodes a publication once; a ``Form`` turns what a tick has gathered into one frame, once for all connections
-of that form; a ``Sink`` writes the same bytes object to one socket.
+of that form, and has the same bytes object written to all their sockets; a ``Sink`` is one of them.
 """
 
 from collections.abc import Sequence
@@ -18,6 +18,18 @@ class Published(NamedTuple):
     data: bytes
 
 
+class Pipe(Protocol):
+    """The way out to one client. No method waits; after the socket has closed each is a no-op."""
+
+    def write(self, data: bytes) -> int:
+        """Hand ``data`` to the transport as it is. Returns what it holds then that the kernel has not taken."""
+        ...
+
+    def buffered_bytes(self) -> int:
+        """What the transport holds that the kernel has not taken."""
+        ...
+
+
 class Form(Protocol):
     """A way to put publications on a wire. One object per form, shared by all connections: the hub groups by it."""
 
@@ -28,21 +40,30 @@ class Form(Protocol):
         """One write's bytes (frame header and all) that carry ``items`` of the stream of ``key`` in order."""
         ...
 
+    def write(self, pipes: Sequence[Pipe], data: bytes) -> Sequence[tuple[int, int]]:
+        """Write the same bytes to the pipes of many sinks of this form, as ``Pipe.write`` does to one.
 
-class Sink(Protocol):
-    """One socket, as the hub sees it. No method waits; after the socket has closed each is a no-op."""
+        Returns (place in ``pipes``, bytes held) of those whose transport holds something then.
+        """
+        ...
+
+
+def write_each(pipes: Sequence[Pipe], data: bytes) -> list[tuple[int, int]]:
+    """``Form.write`` by one call a pipe."""
+    return [(place, held) for place, pipe in enumerate(pipes) if (held := pipe.write(data))]
+
+
+class Sink(Pipe, Protocol):
+    """One connection, as the hub sees it."""
 
     form: Form
     client: str
     """Unique id of the connection."""
     by: Person
 
-    def write(self, data: bytes) -> int:
-        """Hand ``data`` to the transport as it is. Returns what it holds then that the kernel has not taken."""
-        ...
-
-    def buffered_bytes(self) -> int:
-        """What the transport holds that the kernel has not taken."""
+    @property
+    def pipe(self) -> Pipe:
+        """Its way out, without what else it is."""
         ...
 
     def close(self, code: int, reason: str) -> None:

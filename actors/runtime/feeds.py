@@ -340,25 +340,36 @@ class Feeds:
         frames: dict[tuple[Form, str], bytes] = {}
         feeds = list(self._by_author.get(author, ()))
         subscriptions = [subscription for feed in feeds for subscription in feed.subscriptions]
-        for at, subscription in enumerate(subscriptions):
-            if subscription.live:
-                self._write(subscription, item, frames)
-            if at % YIELD_EVERY == YIELD_EVERY - 1:
-                await asyncio.sleep(0)
+        for at in range(0, len(subscriptions), YIELD_EVERY):
+            self._hand_out(subscriptions[at : at + YIELD_EVERY], item, frames)
+            await asyncio.sleep(0)
 
-    def _write(self, subscription: FeedSubscription, item: Published, frames: dict[tuple[Form, str], bytes]) -> None:
-        sink = subscription.sink
-        if sink.buffered_bytes() > BEHIND_BYTES:
-            self._metrics.lagging.inc()
-            subscription.position = self._position
-            self.catch_up(subscription)
-            return
-        name = (sink.form, subscription.feed.key if sink.form.names_stream else "")
-        frame = frames.get(name)
-        if frame is None:
-            frame = frames[name] = sink.form.encode(subscription.feed.key, self._epoch, [item])
-        sink.write(frame)
-        self._metrics.deliveries.inc()
+    def _hand_out(
+        self, subscriptions: Sequence[FeedSubscription], item: Published, frames: dict[tuple[Form, str], bytes]
+    ) -> None:
+        groups: dict[tuple[Form, str], list[FeedSubscription]] = {}
+        for subscription in subscriptions:
+            if subscription.live:
+                form = subscription.sink.form
+                name = form, subscription.feed.key if form.names_stream else ""
+                groups.setdefault(name, []).append(subscription)
+        for name, group in groups.items():
+            form, _ = name
+            if name not in frames:
+                frames[name] = form.encode(group[0].feed.key, self._epoch, [item])
+            self._write(form, group, item, frames[name])
+
+    def _write(self, form: Form, subscriptions: Sequence[FeedSubscription], item: Published, frame: bytes) -> None:
+        """Write ``item``, which is ``frame`` in the form of all of them."""
+        for place, held in form.write([subscription.sink.pipe for subscription in subscriptions], frame):
+            if held > BEHIND_BYTES + len(frame):
+                self._fall_behind(subscriptions[place])
+        self._metrics.deliveries.inc(len(subscriptions))
+
+    def _fall_behind(self, subscription: FeedSubscription) -> None:
+        self._metrics.lagging.inc()
+        subscription.position = self._position
+        self.catch_up(subscription)
 
     # -- catching up
 

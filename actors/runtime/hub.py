@@ -19,7 +19,7 @@ from actors.runtime.metrics import Metrics
 from actors.runtime.past import PAGE_ROWS, Past
 from actors.runtime.stream import Round, Stream, StreamSubscription
 from actors.runtime.tasks import Tasks
-from protocol.delivery import Published, Sink
+from protocol.delivery import Form, Published, Sink
 from protocol.errors import DomainError
 from protocol.notifications import Latest
 from protocol.views import TypingChanged
@@ -344,8 +344,9 @@ class Hub:
                 self._schedule(stream)
 
     def _deliver(self, subscriptions: Sequence[StreamSubscription], round_: Round) -> None:
-        """The loop that all fan-out is: a call a socket, and nothing that is the same for all of them."""
-        form, frame, held_max = None, b"", 0
+        """The loop that all fan-out is: nothing in it is the same for all, and the form writes to all of its own."""
+        groups: dict[Form, list[StreamSubscription]] = {}
+        form, group = None, []
         delivered, base, last = 0, round_.base, round_.last
         for subscription in subscriptions:
             if subscription.position != base or not subscription.live:
@@ -353,14 +354,20 @@ class Hub:
                 continue
             if subscription.form is not form:
                 form = subscription.form
-                frame = round_.frame(form)
-                # Beside this one, of which the kernel may not take all at once.
-                held_max = BEHIND_BYTES + len(frame)
+                group = groups.setdefault(form, [])
             subscription.position = last
-            if subscription.write(frame) > held_max:
-                self._fall_behind(subscription)
-            delivered += 1
+            group.append(subscription)
+        for form, group in groups.items():
+            self._write(form, group, round_.frame(form))
+            delivered += len(group)
         self._metrics.deliveries.inc(delivered)
+
+    def _write(self, form: Form, subscriptions: Sequence[StreamSubscription], frame: bytes) -> None:
+        """To sockets of one form that stand at one place."""
+        for place, held in form.write([subscription.pipe for subscription in subscriptions], frame):
+            # Of this frame the kernel may not take all at once.
+            if held > BEHIND_BYTES + len(frame):
+                self._fall_behind(subscriptions[place])
 
     def _deliver_elsewhere(self, subscription: StreamSubscription, round_: Round) -> bool:
         """To who does not stand where the round begins; whether anything was written."""
@@ -371,9 +378,7 @@ class Hub:
             subscription.catch_up()
         if not (round_.volatile and subscription.live):
             return False
-        rest = round_.rest(subscription.form)
-        if subscription.write(rest) > BEHIND_BYTES + len(rest):
-            self._fall_behind(subscription)
+        self._write(subscription.form, [subscription], round_.rest(subscription.form))
         return True
 
     def _fall_behind(self, subscription: StreamSubscription) -> None:

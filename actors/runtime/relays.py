@@ -26,7 +26,7 @@ from actors.runtime.ownership import Ownership
 from actors.runtime.peers import Peers
 from actors.runtime.stream import Stream, StreamSubscription
 from actors.runtime.tasks import Tasks
-from protocol.delivery import Form, Published
+from protocol.delivery import Form, Pipe, Published, write_each
 from protocol.errors import DomainError, Unavailable
 from protocol.notifications import Latest
 
@@ -63,6 +63,7 @@ class RelayForm:
     """Publications as one message for another worker."""
 
     names_stream = True
+    write = staticmethod(write_each)
 
     def encode(self, key: str, epoch: str, items: Sequence[Published]) -> bytes:
         return encode(Relayed(key, list(items)))
@@ -77,6 +78,7 @@ class RelaySink:
     def __init__(self, process: bytes, form: Form, peers: Peers) -> None:
         self.process = process
         self.form = form
+        self.pipe: Pipe = self
         self._peers = peers
 
     def write(self, data: bytes) -> int:

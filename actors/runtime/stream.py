@@ -33,18 +33,18 @@ class StreamSubscription:
         "live",
         "missed_volatile",
         "open",
+        "pipe",
         "position",
         "sink",
         "stream",
         "watchers",
-        "write",
     )
 
     def __init__(self, hub: Hub, stream: "Stream", sink: Sink, position: int, watchers: int = 1) -> None:
         self._hub = hub
         self.stream = stream
         self.sink = sink
-        self.form, self.write = sink.form, sink.write
+        self.form, self.pipe = sink.form, sink.pipe
         """What a broadcast needs of the sink, nearer."""
         self.watchers = watchers
         """The people it stands for: one, or those of another worker."""
@@ -56,7 +56,6 @@ class StreamSubscription:
         self.open = True
 
     def start(self) -> None:
-        self.write = self.sink.write
         self.catch_up()
 
     def catch_up(self) -> None:

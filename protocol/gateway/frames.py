@@ -1,22 +1,32 @@
-"""The one module that writes below aiohttp: ready-made bytes, straight to the transport.
+"""The one module that writes below aiohttp: ready-made bytes, to the transport or past it.
 
-``send_str`` of aiohttp builds a frame per socket and awaits; here a frame is built once and the same bytes object goes
-to every transport in a plain loop (100k against 75k deliveries a second of one core). What this needs of aiohttp is
-pinned by ``tests/gateway/test_frames.py``.
+``send_str`` of aiohttp builds a frame per socket and awaits; here a frame is built once, and the same bytes object goes
+to every socket. What this needs of aiohttp is pinned by ``tests/gateway/test_frames.py``.
 """
 
 import asyncio
+import logging
 import socket
 import struct
-from collections.abc import Iterable
-from typing import Final
+from array import array
+from collections.abc import Iterable, Sequence
+from typing import Final, cast
 
 from aiohttp import web
+
+from protocol import delivery
+from protocol.delivery import write_each
+from protocol.gateway.uring import Uring
+
+logger = logging.getLogger(__name__)
 
 # Messages are joined up to this; a longer one has a frame of its own. Clients bound what one frame may hold (1 MiB).
 FRAME_BYTES: Final = 65_536
 # The kernel takes megabytes before the transport's buffer moves; with this it takes 68 KiB, and slowness shows.
 NOT_SENT_LOW_WATER_BYTES: Final = 16_384
+
+# From so many pipes on, one system call for all costs less than one each.
+TOGETHER_MIN: Final = 16
 
 _FINAL_TEXT: Final = 0x81
 _FINAL_CLOSE: Final = 0x88
@@ -63,14 +73,17 @@ def pong_frame(payload: bytes) -> bytes:
 class Pipe:
     """The way out to one client. Never waits; once the transport closes, writing is a no-op."""
 
-    __slots__ = ("_transport",)
+    __slots__ = ("_socket", "_transport", "fd")
 
     def __init__(self, request: web.BaseRequest) -> None:
-        """Of a request whose response is prepared: what is written from now on follows its headers."""
+        """Write nothing before the response of ``request`` is prepared: what is written follows its headers."""
         transport = request.transport
         if transport is None:
             raise ConnectionResetError("the client is gone")
         self._transport = transport
+        self._socket = _descriptor(transport)
+        self.fd = -1
+        """The socket's descriptor while what goes past the transport follows all that was written here; else -1."""
         _bound_kernel_buffer(transport)
 
     def write(self, data: bytes) -> int:
@@ -80,7 +93,9 @@ class Pipe:
         if transport.is_closing():
             return 0
         transport.write(data)
-        return transport.get_write_buffer_size()
+        held = transport.get_write_buffer_size()
+        self.fd = -1 if held else self._socket
+        return held
 
     def buffered_bytes(self) -> int:
         """What the transport holds that the kernel has not taken."""
@@ -88,11 +103,47 @@ class Pipe:
 
     def close(self) -> None:
         """Close once everything written is sent; a client that reads nothing keeps it open."""
+        self.lose()
         self._transport.close()
 
     def abort(self) -> None:
         """Close now; what is not sent is lost."""
+        self.lose()
         self._transport.abort()
+
+    def lose(self) -> None:
+        """The socket is about to be closed: its descriptor may soon be another's."""
+        self.fd = self._socket = -1
+
+
+class Writer:
+    """Writes the same bytes to many pipes: past their transports with one system call where the kernel has such."""
+
+    def __init__(self) -> None:
+        """It writes to each by itself until it is opened."""
+        self._uring: Uring | None = None
+
+    def open(self) -> None:
+        self._uring = Uring.open()
+        if self._uring is None:
+            logger.info("there is no io_uring here, or none for us: each socket is written to by itself")
+
+    def close(self) -> None:
+        if self._uring is not None:
+            self._uring.close()
+            self._uring = None
+
+    def write(self, pipes: Sequence[delivery.Pipe], data: bytes) -> list[tuple[int, int]]:
+        """See ``Form.write``; each of ``pipes`` is a ``Pipe`` of this module."""
+        if self._uring is None or len(pipes) < TOGETHER_MIN:
+            return write_each(pipes, data)
+        fds = array("i", [pipe.fd for pipe in cast(Sequence[Pipe], pipes)])
+        held = []
+        for place, taken in self._uring.send(fds, data):
+            # Its transport keeps the rest, and finds out what is wrong with its socket.
+            if at_rest := pipes[place].write(data[taken:]):
+                held.append((place, at_rest))
+        return held
 
 
 def _bound_kernel_buffer(transport: asyncio.Transport) -> None:
@@ -101,3 +152,10 @@ def _bound_kernel_buffer(transport: asyncio.Transport) -> None:
     if option is None or connection is None or connection.family not in (socket.AF_INET, socket.AF_INET6):
         return
     connection.setsockopt(socket.IPPROTO_TCP, option, NOT_SENT_LOW_WATER_BYTES)
+
+
+def _descriptor(transport: asyncio.Transport) -> int:
+    """Of a socket whose bytes are the transport's bytes; else -1."""
+    connection = transport.get_extra_info("socket")
+    encrypted = transport.get_extra_info("sslcontext") is not None
+    return -1 if connection is None or encrypted else int(connection.fileno())

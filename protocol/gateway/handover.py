@@ -12,6 +12,8 @@ from aiohttp.base_protocol import BaseProtocol
 from aiohttp.http import WebSocketWriter
 from aiohttp.web_protocol import RequestHandler
 
+from protocol.gateway.frames import Pipe
+
 
 class Receiver(Protocol):
     """Takes what the client sends, as aiohttp's ``WebSocketReader`` does."""
@@ -36,11 +38,11 @@ class Upgrade(web.WebSocketResponse):
 class Line(BaseProtocol):
     """The protocol of a connection that was taken over. aiohttp's server still counts it among its own."""
 
-    __slots__ = ("_receiver", "_server")
+    __slots__ = ("_pipe", "_receiver", "_server")
     _task_handler = None
     """For whose end aiohttp's server would wait before it lets go of the connection."""
 
-    def __init__(self, handler: RequestHandler, receiver_of: Callable[["Line"], Receiver]) -> None:
+    def __init__(self, handler: RequestHandler, pipe: Pipe, receiver_of: Callable[["Line"], Receiver]) -> None:
         assert handler._manager is not None
         super().__init__(handler._loop)
         # It has no HTTP parser to be paused.
@@ -48,12 +50,14 @@ class Line(BaseProtocol):
         self._paused = handler.writing_paused
         self._server = handler._manager
         self.transport = handler.transport
+        self._pipe = pipe
         self._receiver = receiver_of(self)
 
     def data_received(self, data: bytes) -> None:
         self._receiver.feed_data(data)
 
     def connection_lost(self, exc: BaseException | None) -> None:
+        self._pipe.lose()
         self._server.connection_lost(cast(RequestHandler, self), exc)
         super().connection_lost(exc)
         self._receiver.feed_eof()
@@ -72,9 +76,10 @@ class Line(BaseProtocol):
             self.transport.abort()
 
 
-def take_over(request: web.BaseRequest, receiver_of: Callable[[Line], Receiver]) -> Line:
+def take_over(request: web.BaseRequest, pipe: Pipe, receiver_of: Callable[[Line], Receiver]) -> Line:
     """From now on a new receiver gets whatever comes over the connection of ``request``, whose response is prepared.
 
+    What goes out goes by ``pipe``, which is told when the connection is lost.
     For aiohttp the client is gone: it lets go of all that it keeps when the handler returns the response.
 
     Raises:
@@ -83,7 +88,7 @@ def take_over(request: web.BaseRequest, receiver_of: Callable[[Line], Receiver])
     handler, transport = request.protocol, request.transport
     if transport is None or handler._manager is None:
         raise ConnectionResetError("the client is gone")
-    line = Line(handler, receiver_of)
+    line = Line(handler, pipe, receiver_of)
     transport.set_protocol(line)
     line._server.connection_made(cast(RequestHandler, line), transport)
     # What came along with the request was kept back, and perhaps nothing more was read.

@@ -12,6 +12,7 @@ from protocol.commands import Person
 from protocol.errors import FORCED, SHUTDOWN
 from protocol.gateway.addresses import Proxies, rate_key
 from protocol.gateway.backend import Backend
+from protocol.gateway.frames import Writer
 from protocol.gateway.identity import Authenticator
 from protocol.gateway.limits import Limits
 from protocol.gateway.metrics import SocketMetrics
@@ -130,6 +131,7 @@ class Sockets:
         self.new_client = new_client
         self.version = version
         self.wheel = Wheel(clock, tick_s)
+        self.writer = Writer()
         self.connections = Connections(settings.connections_per_address_max)
         self.metrics = SocketMetrics(registry, lambda: len(self.connections))
         self.closing = False
@@ -138,12 +140,14 @@ class Sockets:
 
     async def __aenter__(self) -> "Sockets":
         await self.wheel.__aenter__()
+        self.writer.open()
         return self
 
     async def __aexit__(self, *_: object) -> None:
         await self.shut_down()
         if self._tasks:
             await asyncio.wait(self._tasks)
+        self.writer.close()
         await self.wheel.__aexit__()
 
     def spawn(self, life: Coroutine[None, None, None], name: str) -> None:

@@ -22,7 +22,7 @@ from protocol.cursor import RECEIPT, Cursor, parse_cursor, receipt_in
 from protocol.delivery import Attached, Form, Published, Subscription
 from protocol.errors import DomainError, Overloaded, Refused
 from protocol.gateway.addresses import visitor_of
-from protocol.gateway.frames import Pipe
+from protocol.gateway.frames import Pipe, Writer
 from protocol.gateway.handover import take_over
 from protocol.gateway.http import bearer_token
 from protocol.gateway.identity import Identity, Visitor
@@ -41,8 +41,9 @@ class SseForm:
 
     names_stream = False
 
-    def __init__(self, *, chunked: bool, receipt: str = "") -> None:
+    def __init__(self, writer: Writer, *, chunked: bool, receipt: str = "") -> None:
         """With a ``receipt`` for one connection, else for all."""
+        self.write = writer.write
         self._chunked = chunked
         self._behind_epoch = f"{RECEIPT}{receipt}" if receipt else ""
 
@@ -87,8 +88,8 @@ class SseEndpoint:
 
     def __init__(self, sockets: Sockets) -> None:
         self._sockets = sockets
-        self._chunked = SseForm(chunked=True)
-        self._bare = SseForm(chunked=False)
+        self._chunked = SseForm(sockets.writer, chunked=True)
+        self._bare = SseForm(sockets.writer, chunked=False)
 
     async def of_post(self, request: web.Request) -> web.StreamResponse:
         """See ``_serve``. Who comes back with a ticket that is used up reads as anyone may."""
@@ -129,13 +130,13 @@ class SseEndpoint:
             raise Refused("too_many_requests", "too many connections of this address", retry_after_s=RETRY_MS / 1000)
         identity, receipt = await admit(request, visitor)
         key = key_of(identity)
-        connection = SseConnection(sockets, visitor, identity, self._form(request, receipt))
+        connection = SseConnection(sockets, request, visitor, identity, self._form(request, receipt))
         return await connection.run(request, key, since)
 
     def _form(self, request: web.Request, receipt: str) -> SseForm:
         chunked = request.version >= HttpVersion11
         if receipt:
-            return SseForm(chunked=chunked, receipt=receipt)
+            return SseForm(self._sockets.writer, chunked=chunked, receipt=receipt)
         return self._chunked if chunked else self._bare
 
     async def _reader(self, request: web.Request, visitor: Visitor) -> Admitted:
@@ -207,23 +208,29 @@ def _cursor(request: web.Request) -> Cursor | None:
 class SseConnection:
     """One event stream: the ``Sink`` of its one subscription."""
 
-    def __init__(self, sockets: Sockets, visitor: Visitor, identity: Identity, form: SseForm) -> None:
+    def __init__(
+        self, sockets: Sockets, request: web.Request, visitor: Visitor, identity: Identity, form: SseForm
+    ) -> None:
         self.form: Form = form
+        self.pipe = Pipe(request)
         self._own_form = form
         self.client = sockets.new_client()
         self.by = identity.person
         self.session = identity.session
         self.address = visitor.address
         self._sockets = sockets
-        self._pipe: Pipe | None = None
-        self.write: Callable[[bytes], int] = _nowhere
         self._subscription: Subscription | None = None
+        self._begun = False
+        """Whether the head of the response is out."""
         self._ended = False
 
-    # -- the sink
+    # -- the sink; what has ended is no longer subscribed
+
+    def write(self, data: bytes) -> int:
+        return self.pipe.write(data)
 
     def buffered_bytes(self) -> int:
-        return 0 if self._pipe is None else self._pipe.buffered_bytes()
+        return self.pipe.buffered_bytes()
 
     def close(self, code: int, reason: str) -> None:
         """End the stream; why cannot be said, and a browser comes back by itself."""
@@ -234,8 +241,7 @@ class SseConnection:
         self._sockets.wheel.schedule(self, CLOSE_GRACE_S)
 
     def abort(self) -> None:
-        if self._pipe is not None:
-            self._pipe.abort()
+        self.pipe.abort()
 
     # -- its life
 
@@ -247,14 +253,12 @@ class SseConnection:
             self._subscription = attached.subscription
             response = _Handshake()
             await response.prepare(request)
-            self._pipe = Pipe(request)
-            # Nothing lies between a broadcast and the transport; what has ended is no longer subscribed.
-            self.write = self._pipe.write
-            take_over(request, lambda _: self)
+            self._begun = True
+            take_over(request, self.pipe, lambda _: self)
         except BaseException:
             self.feed_eof()
             raise
-        self._pipe.write(self._own_form.frame(_opening(attached, since, self._own_form)))
+        self.write(self._own_form.frame(_opening(attached, since, self._own_form)))
         if self._ended:
             # It was told to while it began.
             self._end()
@@ -267,14 +271,14 @@ class SseConnection:
         self._ended = True
         if self._subscription is not None:
             self._subscription.close()
-        if self._pipe is None:
+        if not self._begun:
             return
-        if self._pipe.buffered_bytes():
+        if self.buffered_bytes():
             # A client that takes nothing would hold the end of the body for ever.
-            self._pipe.abort()
+            self.abort()
         else:
-            self._pipe.write(self._own_form.end())
-            self._pipe.close()
+            self.write(self._own_form.end())
+            self.pipe.close()
 
     def feed_data(self, data: bytes) -> tuple[bool, bytes]:
         """A client has nothing to say after its request."""
@@ -295,11 +299,6 @@ class SseConnection:
             return None
         self.write(self._own_form.frame(sse.comment()))
         return COMMENT_INTERVAL_S
-
-
-def _nowhere(_: bytes) -> int:
-    """Where a stream writes that has not begun."""
-    return 0
 
 
 def _opening(attached: Attached, since: Cursor | None, form: SseForm) -> bytes:

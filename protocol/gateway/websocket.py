@@ -22,7 +22,7 @@ from protocol.commands import ANONYMOUS, Person, ReadComments
 from protocol.delivery import Form, Published, Subscription
 from protocol.errors import BAD_REQUEST, CONNECTION_LIMIT, SHUTDOWN, SLOW, DomainError, Refused
 from protocol.gateway.addresses import visitor_of
-from protocol.gateway.frames import Pipe, close_frame, pong_frame, text_frame, text_frames
+from protocol.gateway.frames import Pipe, Writer, close_frame, pong_frame, text_frame, text_frames
 from protocol.gateway.handover import Line, Upgrade, take_over
 from protocol.gateway.reading import read_comments
 from protocol.gateway.settings import GatewaySettings
@@ -48,6 +48,9 @@ class WebSocketForm:
 
     names_stream = True
 
+    def __init__(self, writer: Writer) -> None:
+        self.write = writer.write
+
     def encode(self, key: str, epoch: str, items: Sequence[Published]) -> bytes:
         channel = channel_of(key)
         return text_frames([encode_push(channel, item) for item in items])
@@ -67,7 +70,7 @@ class WebSocketEndpoint:
 
     def __init__(self, sockets: Sockets, limits: conversation.Limits | None = None) -> None:
         self._sockets = sockets
-        self._form = WebSocketForm()
+        self._form = WebSocketForm(sockets.writer)
         self._limits = limits or limits_of(sockets.settings)
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
@@ -97,10 +100,8 @@ class WebSocketConnection:
         self._visitor = visitor_of(request, sockets.proxies)
         self.address = self._visitor.address
         self._sockets = sockets
-        self._pipe = Pipe(request)
-        # Nothing lies between a broadcast and the transport; what is closed is no longer subscribed.
-        self.write = self._pipe.write
-        self._line = take_over(request, self._receiver)
+        self.pipe = Pipe(request)
+        self._line = take_over(request, self.pipe, self._receiver)
         self._loop = asyncio.get_running_loop()
         self._session = Session(self.client, limits, sockets.clock(), version=sockets.version)
         self._replies: list[bytes] = []
@@ -114,10 +115,13 @@ class WebSocketConnection:
         self._listing = asyncio.Lock()
         self._closed = False
 
-    # -- the sink
+    # -- the sink; what is closed is no longer subscribed
+
+    def write(self, data: bytes) -> int:
+        return self.pipe.write(data)
 
     def buffered_bytes(self) -> int:
-        return self._pipe.buffered_bytes()
+        return self.pipe.buffered_bytes()
 
     def close(self, code: int, reason: str) -> None:
         """Say why, and give the client a moment to close its side; what it says meanwhile is not heard."""
@@ -125,12 +129,12 @@ class WebSocketConnection:
             return
         self._sockets.metrics.closed(code)
         self._flush()
-        self._pipe.write(close_frame(code, reason))
+        self.pipe.write(close_frame(code, reason))
         self._stop()
         self._sockets.wheel.schedule(self, CLOSE_GRACE_S)
 
     def abort(self) -> None:
-        self._pipe.abort()
+        self.pipe.abort()
 
     def _stop(self) -> None:
         self._closed = True
@@ -161,7 +165,7 @@ class WebSocketConnection:
                 self.close(*CONNECTION_LIMIT)
             code = await self._read()
             if code is not None and not self._closed:
-                self._pipe.write(close_frame(code, ""))
+                self.pipe.write(close_frame(code, ""))
         finally:
             self._finish()
             sockets.wheel.cancel(self)
@@ -172,11 +176,11 @@ class WebSocketConnection:
     def _finish(self) -> None:
         if not self._closed:
             self._stop()
-        if self._pipe.buffered_bytes():
+        if self.pipe.buffered_bytes():
             # A client that closes without taking what was sent would hold the transport for ever.
-            self._pipe.abort()
+            self.pipe.abort()
         else:
-            self._pipe.close()
+            self.pipe.close()
 
     async def _read(self) -> int | None:
         """Hear the client out; the code to close with if it says that it goes, or no WebSocket: None if it is gone."""
@@ -196,8 +200,8 @@ class WebSocketConnection:
             elif message.type is WSMsgType.BINARY:
                 self.close(*BAD_REQUEST)
             elif message.type is WSMsgType.PING:
-                self._pipe.write(pong_frame(message.data))
-                if self._pipe.buffered_bytes():
+                self.pipe.write(pong_frame(message.data))
+                if self.pipe.buffered_bytes():
                     await self._wait_for_drain()
 
     async def _receive(self, frame: bytes) -> None:
@@ -208,7 +212,7 @@ class WebSocketConnection:
                 await self._perform(action)
             if self._in_flight >= IN_FLIGHT_MAX:
                 await self._wait_for_room()
-        if self._pipe.buffered_bytes():
+        if self.pipe.buffered_bytes():
             await self._wait_for_drain()
 
     async def _wait_for_room(self) -> None:
@@ -243,13 +247,13 @@ class WebSocketConnection:
     def wake(self, now: float) -> float | None:
         """Ping, or close what is silent, expired or stale; abort what was asked to close and has not."""
         if self._closed:
-            self._pipe.abort()
+            self.pipe.abort()
             return None
         if not self._reading:
             self._session.heard()
         match self._session.wake(now):
             case conversation.Ping():
-                self._pipe.write(_PING_FRAME)
+                self.pipe.write(_PING_FRAME)
             case conversation.Close(code, reason):
                 self.close(code, reason)
                 return None
@@ -267,7 +271,7 @@ class WebSocketConnection:
             case conversation.Send(reply):
                 self._send(reply)
             case conversation.Ping():
-                self._pipe.write(_PING_FRAME)
+                self.pipe.write(_PING_FRAME)
             case Authenticate():
                 await self._authenticate(action)
             case Ask():
@@ -409,8 +413,8 @@ class WebSocketConnection:
         if not self._replies:
             return
         replies, self._replies = self._replies, []
-        self._pipe.write(text_frames(replies))
-        if self._pipe.buffered_bytes() > UNSENT_BYTES_MAX:
+        self.pipe.write(text_frames(replies))
+        if self.pipe.buffered_bytes() > UNSENT_BYTES_MAX:
             self.close(*SLOW)
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from protocol.centrifuge import decode_commands
 from protocol.delivery import Published
-from protocol.gateway.frames import text_frame, text_frames
+from protocol.gateway.frames import Writer, text_frame, text_frames
 from protocol.gateway.sse import SseForm
 from protocol.gateway.websocket import WebSocketForm
 from tests.bench import wires
@@ -48,7 +48,7 @@ def test_a_comment_has_200_bytes_and_is_found_once_in_its_publication() -> None:
 
 def test_the_floor_sends_the_frames_that_we_send() -> None:
     item = Published(8, wires.publication(7, DUE_US))
-    assert wires.frame(7, DUE_US) == WebSocketForm().encode("post:1", "epoch", [item])
+    assert wires.frame(7, DUE_US) == WebSocketForm(Writer()).encode("post:1", "epoch", [item])
 
 
 def test_a_comment_is_asked_for_by_a_command_of_the_protocol() -> None:
@@ -167,7 +167,7 @@ async def test_watchers_greet_a_server_and_answer_its_pings(programs: Programs) 
 
 
 async def test_watchers_read_events(programs: Programs) -> None:
-    form = SseForm(chunked=True)
+    form = SseForm(Writer(), chunked=True)
     first = form.frame(b'id: e-0\nretry: 3000\ndata: {"type":"counters"}\n\n')
     answer = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + first
     async with watched(programs, wires.event_stream("1"), answer) as (server, watchers):

@@ -2,7 +2,8 @@
 
 import asyncio
 import socket
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from contextlib import asynccontextmanager, closing
 from typing import Any, cast
 
 import aiofastnet
@@ -15,7 +16,9 @@ from yarl import URL
 from protocol.gateway.frames import (
     FRAME_BYTES,
     NOT_SENT_LOW_WATER_BYTES,
+    TOGETHER_MIN,
     Pipe,
+    Writer,
     close_frame,
     pong_frame,
     text_frame,
@@ -56,6 +59,7 @@ HANDSHAKE = (
     b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: MDEyMzQ1Njc4OWFiY2RlZg==\r\n\r\n"
 )
 
+Member = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 Scenario = Callable[[aiohttp.ClientSession, str], Coroutine[Any, Any, None]]
 Handler = Callable[[web.Request], Coroutine[Any, Any, web.StreamResponse]]
 
@@ -202,7 +206,7 @@ class Taking:
         await response.prepare(request)
         self.pipe = Pipe(request)
         self.server = request.protocol._manager
-        self.line = take_over(request, lambda _: self.heard)
+        self.line = take_over(request, self.pipe, lambda _: self.heard)
         self.taken.set()
         return response
 
@@ -289,3 +293,115 @@ def test_a_server_that_ends_cuts_off_what_was_taken_over_and_goes_on(
                 await response.read()
 
     served(taking.handle, scenario)
+
+
+class Crowd:
+    """A handler that takes every connection over, and writes to all of them."""
+
+    def __init__(self, *, together: bool) -> None:
+        self.pipes: list[Pipe] = []
+        self.heard: list[Heard] = []
+        self._writer = Writer()
+        if together:
+            self._writer.open()
+
+    async def handle(self, request: web.Request) -> web.StreamResponse:
+        response = bare_response()
+        await response.prepare(request)
+        pipe, heard = Pipe(request), Heard()
+        take_over(request, pipe, lambda _: heard)
+        self.pipes.append(pipe)
+        self.heard.append(heard)
+        return response
+
+    @asynccontextmanager
+    async def gathered(self, url: str) -> AsyncIterator[list[Member]]:
+        """So many clients that they are written to together, if this is how it is done."""
+        members = [await self._welcome(url, at) for at in range(2 * TOGETHER_MIN)]
+        try:
+            yield members
+        finally:
+            for _, writer in members:
+                writer.close()
+
+    async def _welcome(self, url: str, at: int) -> Member:
+        reader, writer = await asyncio.open_connection("127.0.0.1", URL(url).port, limit=4 << 20)
+        writer.write(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        await reader.readuntil(b"\r\n\r\n")
+        while len(self.pipes) <= at:
+            await asyncio.sleep(0)
+        return reader, writer
+
+    def write(self, data: bytes) -> dict[int, int]:
+        """What each of those holds that hold something."""
+        return dict(self._writer.write(self.pipes, data))
+
+    def close(self) -> None:
+        self._writer.close()
+
+
+@pytest.fixture(params=[True, False], ids=["together", "one by one"])
+def crowd(request: pytest.FixtureRequest) -> Iterator[Crowd]:
+    with closing(Crowd(together=request.param)) as crowd:
+        yield crowd
+
+
+def test_what_is_written_to_many_mixes_with_what_is_written_to_one(
+    served: Callable[[Handler, Scenario], None], crowd: Crowd
+) -> None:
+    async def scenario(_: aiohttp.ClientSession, url: str) -> None:
+        async with crowd.gathered(url) as members:
+            for at in range(3):
+                crowd.write(b"<all %d>" % at)
+                for number, pipe in enumerate(crowd.pipes):
+                    pipe.write(b"<to %d>" % number)
+                crowd.write(b"<all again>")
+                await asyncio.sleep(0)
+            for number, (reader, _writer) in enumerate(members):
+                expected = b"".join(b"<all %d><to %d><all again>" % (at, number) for at in range(3))
+                assert await reader.readexactly(len(expected)) == expected
+
+    served(crowd.handle, scenario)
+
+
+def test_who_of_many_takes_nothing_is_told_of_and_gets_all_in_order(
+    served: Callable[[Handler, Scenario], None], crowd: Crowd
+) -> None:
+    async def scenario(_: aiohttp.ClientSession, url: str) -> None:
+        async with crowd.gathered(url) as members:
+            slow = members[5][0]
+            others = [reader for reader, _writer in members if reader is not slow]
+            # Its reader stops its transport, and behind that the kernels' buffers fill.
+            frames = [bytes([at]) * (1 << 20) for at in range(20)]
+            told: dict[int, int] = {}
+            for frame in frames:
+                told = crowd.write(frame)
+                for reader in others:
+                    assert await reader.readexactly(len(frame)) == frame
+            assert told[5] > 1 << 20
+            for frame in frames:
+                assert await slow.readexactly(len(frame)) == frame
+            assert crowd.pipes[5].buffered_bytes() == 0
+            crowd.write(b"at last")
+            assert await slow.readexactly(7) == b"at last"
+
+    served(crowd.handle, scenario)
+
+
+def test_who_of_many_is_gone_is_written_to_no_more(served: Callable[[Handler, Scenario], None], crowd: Crowd) -> None:
+    gone = (3, 4, 6)
+
+    async def scenario(_: aiohttp.ClientSession, url: str) -> None:
+        async with crowd.gathered(url) as members:
+            crowd.write(b"here")
+            members[3][1].transport.abort()
+            await crowd.heard[3].gone.wait()
+            crowd.pipes[4].abort()
+            crowd.pipes[6].close()
+            assert {crowd.pipes[at].fd for at in gone} == {-1}
+            assert not crowd.write(b"there").keys() & gone
+            for at, (reader, _writer) in enumerate(members):
+                if at not in gone:
+                    assert await reader.readexactly(9) == b"herethere"
+
+    served(crowd.handle, scenario)

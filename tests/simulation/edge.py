@@ -16,7 +16,7 @@ from protocol.centrifuge import PING, encode_push
 from protocol.channels import channel_of, key_of
 from protocol.commands import Person
 from protocol.cursor import parse_cursor
-from protocol.delivery import Form, Published, Subscription
+from protocol.delivery import Form, Pipe, Published, Subscription, write_each
 from protocol.errors import SHUTDOWN, DomainError
 from protocol.session import Action, Ask, Session, Subscribe
 from protocol.views import Ack, CommentPage, CommentView, PostView
@@ -32,6 +32,7 @@ class PushForm:
     """Publications as pushes, one a line."""
 
     names_stream = True
+    write = staticmethod(write_each)
 
     def encode(self, key: str, epoch: str, items: Sequence[Published]) -> bytes:
         return b"\n".join(encode_push(channel_of(key), item) for item in items)
@@ -84,6 +85,7 @@ class Connection:
         closed: Callable[[int], None],
     ) -> None:  # fmt: skip
         self.form: Form = form
+        self.pipe: Pipe = self
         self.client = client
         self.by = by
         self.out = out

@@ -105,10 +105,13 @@ class WatchedLiveFeeds(LiveFeeds):
         self._opened.setdefault(subscription.feed, self._social.now())
         return subscription
 
-    def _write(self, subscription: FeedSubscription, item: Published, frames: dict[tuple[Form, str], bytes]) -> None:
-        reader, author = subscription.feed.reader, msgspec.json.decode(item.data, type=PostPushed).post.by
+    def _write(self, form: Form, subscriptions: Sequence[FeedSubscription], item: Published, frame: bytes) -> None:
+        author = msgspec.json.decode(item.data, type=PostPushed).post.by
         since = self._sweeps_began[0]
-        if self._opened[subscription.feed] < since and author != reader:
-            hidden = self._social.hidden.throughout((reader, author), since)
-            self._social.journal.require(not hidden, f"the feed of {reader} is sent {item}, hidden since {since}")
-        super()._write(subscription, item, frames)
+        for feed in [subscription.feed for subscription in subscriptions]:
+            if self._opened[feed] < since and author != feed.reader:
+                hidden = self._social.hidden.throughout((feed.reader, author), since)
+                self._social.journal.require(
+                    not hidden, f"the feed of {feed.reader} is sent {item}, hidden since {since}"
+                )
+        super()._write(form, subscriptions, item, frame)

@@ -7,7 +7,7 @@ import msgspec
 
 from actors.runtime.draining import BEHIND_BYTES
 from protocol.commands import Person
-from protocol.delivery import Attached, Form, Published
+from protocol.delivery import Attached, Form, Pipe, Published, write_each
 from tests.actors.runtime.rig import BOB
 
 
@@ -21,6 +21,7 @@ class PlainForm:
     """Publications as JSON; counts what it encoded."""
 
     names_stream = True
+    write = staticmethod(write_each)
 
     def __init__(self) -> None:
         self.encoded = 0
@@ -35,6 +36,7 @@ class RecordingSink:
 
     def __init__(self, form: PlainForm | None = None, by: Person = BOB, client: str = "a client") -> None:
         self.form: Form = form or PlainForm()
+        self.pipe: Pipe = self
         self.by = by
         self.client = client
         self.frames: list[Frame] = []
