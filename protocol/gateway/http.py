@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from typing import Any, Final
 
 import msgspec
@@ -15,7 +16,7 @@ from protocol.errors import DomainError, Refused, Unavailable
 from protocol.gateway.addresses import Proxies, visitor_of
 from protocol.gateway.backend import Answer, Backend
 from protocol.gateway.identity import Authenticator, Identity
-from protocol.gateway.kept import OF_UNCHANGED, KeptAnswers, kept
+from protocol.gateway.kept import OF_UNCHANGED, KeptAnswers
 from protocol.gateway.limits import Allowance, Limits
 from protocol.gateway.origins import Origins
 from protocol.requests import RULES, Body, Query
@@ -143,27 +144,14 @@ class Server:
         return handle
 
     def _keeping(self, handler: Handler, method: str, route: str) -> Handler:
-        """``handler``, with what everyone is answered alike kept: if the post showed the same all the while.
-
-        Those who ask while one waits are answered what that is, if the post shows them no more.
-        """
+        """``handler``, with what everyone is answered alike kept."""
 
         async def keep(call: Call) -> web.StreamResponse:
-            request, actor = call.request, f"post:{call.post}"
-            face = self._backend.face(actor)
-            if face is None or request.method != hdrs.METH_GET or hdrs.AUTHORIZATION in request.headers:
+            request = call.request
+            if request.method != hdrs.METH_GET or hdrs.AUTHORIZATION in request.headers:
                 return await handler(call)
-            path = request.raw_path
-            if (answer := await self._answers.awaited(path, face)) is not None:
-                return answer.response()
-            with self._answers.awaiting(path, face) as others:
-                # The actor decides before anything else can happen: by what it shows now.
-                response = await handler(call)
-                answer = kept(response, actor=actor, face=face, method=method, route=route)
-                others.set_result(answer)
-            if self._backend.face(actor) is face:
-                self._answers.keep(path, answer)
-            return response
+            ask, actor = partial(handler, call), f"post:{call.post}"
+            return await self._answers.answered(request.raw_path, ask, actor=actor, method=method, route=route)
 
         return keep
 

@@ -6,7 +6,7 @@ a command to the actor.
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Final, NamedTuple
 
@@ -109,7 +109,29 @@ class KeptAnswers:
         while self.size_bytes > self._bytes_max:
             self.size_bytes -= _size_bytes(*self._answers.popitem(last=False))
 
-    async def awaited(self, path: str, face: object) -> Kept | None:
+    async def answered(
+        self, path: str, ask: Callable[[], Awaitable[web.StreamResponse]], *, actor: str, method: str, route: str
+    ) -> web.StreamResponse:
+        """What ``ask`` answers to a request for ``path``: kept, if the actor showed the same all the while.
+
+        Those who come while one waits are answered what that is, if the actor shows them no more. ``ask`` asks the
+        actor before it waits for anything; what it raises is raised here.
+        """
+        face = self._backend.face(actor)
+        if face is None:
+            return await ask()
+        if (answer := await self._shared(path, face)) is not None:
+            return answer.response()
+        with self._sharing(path, face) as others:
+            # The actor decides before anything else can happen: by what it shows now.
+            response = await ask()
+            answer = kept(response, actor=actor, face=face, method=method, route=route)
+            others.set_result(answer)
+        if self._backend.face(actor) is face:
+            self.keep(path, answer)
+        return response
+
+    async def _shared(self, path: str, face: object) -> Kept | None:
         """What somebody else is about to be answered who asked for ``path`` before, when the actor had this ``face``.
 
         None if nobody is, or they were refused.
@@ -119,7 +141,7 @@ class KeptAnswers:
         return await asyncio.shield(awaited.answer) if awaited is not None and awaited.face is face else None
 
     @contextmanager
-    def awaiting(self, path: str, face: object) -> Iterator["asyncio.Future[Kept | None]"]:
+    def _sharing(self, path: str, face: object) -> Iterator["asyncio.Future[Kept | None]"]:
         """Others who ask for ``path`` meanwhile get the answer that is set within; without one they ask themselves."""
         awaited = self._awaited[path] = Awaited(face, asyncio.get_running_loop().create_future())
         try:
