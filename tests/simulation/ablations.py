@@ -1,6 +1,6 @@
 """The product without one of its safeguards, each in turn: what the oracles are worth is whether they notice."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -19,6 +19,7 @@ from actors.runtime.node import Node
 from actors.runtime.outbox import Outbox
 from actors.runtime.registry import Registry
 from protocol.errors import DomainError
+from protocol.gateway.kept import KeptAnswers, kept
 from store.base import Batch, Claim, Fence, Loaded, Owners
 from store.memory import MemoryStore
 from store.memory_timelines import MemoryTimelines
@@ -163,6 +164,26 @@ def _keep_face(self: Activation, envelope: Envelope, decision: Decision, now: fl
     return outcome
 
 
+def _show_past_the_lease(self: Node, key: str, face: object, method: str) -> bool:
+    showing = self._registry.showing(key)
+    return showing is not None and showing.face is face and not showing.gated
+
+
+def _show_whatever_changed(self: Node, key: str, face: object, method: str) -> bool:
+    showing = self._showing(key)
+    return showing is not None and not showing.gated
+
+
+async def _keep_by_the_latest_face(
+    self: KeptAnswers, path: str, ask: Callable[[], Awaitable[Any]], *, actor: str, method: str, route: str
+) -> Any:
+    response = await ask()
+    face = self._backend.face(actor)
+    if face is not None:
+        self.keep(path, kept(response, actor=actor, face=face, method=method, route=route))
+    return response
+
+
 # -- repeated operations ----------------------------------------------------------------------------------------------
 
 
@@ -230,6 +251,13 @@ ABLATIONS: Mapping[str, Ablation] = MappingProxyType(
         ),
         "publication before commit": Ablation(10, removed=lambda: replaced(Registry, decide=_publish_before_commit)),
         "answers kept though they changed": Ablation(20, removed=lambda: replaced(Activation, _accept=_keep_face)),
+        "kept answers shown past the lease": Ablation(300, removed=lambda: replaced(Node, shows=_show_past_the_lease)),
+        "kept answers shown whatever changed": Ablation(
+            20, removed=lambda: replaced(Node, shows=_show_whatever_changed)
+        ),
+        "answers kept by the face that came after them": Ablation(
+            200, removed=lambda: replaced(KeptAnswers, answered=_keep_by_the_latest_face)
+        ),
         "no deduplication": Ablation(20, removed=lambda: replaced(Activation, _decide=_do_again)),
         "deduplication not rebuilt on activation": Ablation(
             100, removed=lambda: replaced(Activation, loaded=_load_without_operations)

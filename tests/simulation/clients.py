@@ -16,7 +16,7 @@ from msgspec import Raw, Struct
 from actors.runtime.draining import SLOW_AFTER_S
 from actors.runtime.node import Node
 from actors.runtime.streams import resolve
-from protocol.commands import Command, Person
+from protocol.commands import Command, Person, PostCommand
 from protocol.errors import ERRORS, DomainError, Overloaded, Unavailable
 from tests.simulation.edge import Connection, PushForm, Wire
 from tests.simulation.loop import Host, SimulatedLoop
@@ -55,6 +55,10 @@ class Worker(Protocol):
         self, client: "Client", read: Callable[[Node], Coroutine[Any, Any, Any]], answered: Callable[[Any], None]
     ) -> None:
         """As ``request``, of what no actor is asked for."""
+        ...
+
+    def show(self, client: "Client", command: PostCommand, answered: Callable[[Any], None]) -> None:
+        """As ``request``, a read by nobody in particular: of what is kept, if it may be."""
         ...
 
 
@@ -243,14 +247,19 @@ class Client(ABC):
 
     async def request(self, key: str, command: Command, by: Person, op: str | None) -> Any:
         """Ask some worker once. Raises ``NoAnswer`` or ``DomainError``."""
-        return await self._once(lambda worker, answered: worker.request(self, key, command, by, op, answered))
+        worker = self._world.pick(self.rng)
+        return await self._once(worker, lambda worker, answered: worker.request(self, key, command, by, op, answered))
 
     async def read(self, read: Callable[[Node], Coroutine[Any, Any, Any]]) -> Any:
         """Have some worker ``read`` something. Raises ``NoAnswer`` or ``DomainError``."""
-        return await self._once(lambda worker, answered: worker.read(self, read, answered))
-
-    async def _once(self, ask: Callable[[Worker, Callable[[Any], None]], None]) -> Any:
         worker = self._world.pick(self.rng)
+        return await self._once(worker, lambda worker, answered: worker.read(self, read, answered))
+
+    async def show(self, worker: Worker | None, command: PostCommand) -> Any:
+        """Read a post at ``worker``, without signing in. Raises ``NoAnswer`` or ``DomainError``."""
+        return await self._once(worker, lambda worker, answered: worker.show(self, command, answered))
+
+    async def _once(self, worker: Worker | None, ask: Callable[[Worker, Callable[[Any], None]], None]) -> Any:
         if worker is None:
             raise NoAnswer
         answer: asyncio.Future[Any] = self.loop.create_future()

@@ -203,8 +203,7 @@ class Commenter(Client):
 
     async def _read(self) -> None:
         post = self.rng.choice(self._posts)
-        journal = self.journal.posts[post]
-        floor = journal.acknowledged
+        floor = self.journal.posts[post].acknowledged
         method, data = self.rng.choice(
             (("comment.list", {"post": str(post), "order": "oldest", "limit": PAGE}), ("post.get", {"post": str(post)}))
         )
@@ -212,11 +211,7 @@ class Commenter(Client):
             answer = await self.rpc(method, data)
         except (NoAnswer, Denied):
             return
-        offset = parse_cursor(msgspec.json.decode(answer, type=dict[str, Any])["cursor"])
-        self.journal.require(
-            offset is not None and offset.offset >= floor,
-            f"{self.by.handle} reads post {post} at {offset}, behind {floor}, which was shown before",
-        )
+        self.journal.read(post, msgspec.json.decode(answer, type=dict[str, Any])["cursor"], floor, self.by.handle)
 
     async def _look_around(self) -> None:
         channel = self.rng.choice(self.subscribed)

@@ -17,6 +17,7 @@ from actors.actor import Actor
 from actors.post import PostActor
 from actors.user import UserActor
 from protocol.commands import ANONYMOUS
+from protocol.cursor import parse_cursor
 from store.base import Batch
 from store.memory import LateCommit, MemoryStore, RowT
 from store.rows import (
@@ -266,6 +267,14 @@ class Journal:
         self.require((offset or 0) <= post.head, f"{where}: offset {offset} of post {post_id} is not committed")
         self.require((version or 0) <= post.version, f"{where}: version {version} of post {post_id} is not committed")
         post.acknowledged = max(post.acknowledged, offset or 0)
+
+    def read(self, post_id: int, cursor: str, floor: int, who: str) -> None:
+        """Somebody is shown a post as it is at ``cursor``, who asked when ``floor`` had been shown to somebody."""
+        position = parse_cursor(cursor)
+        self.require(
+            position is not None and position.offset >= floor,
+            f"{who} reads post {post_id} at {position}, behind {floor}, which was shown before",
+        )
 
 
 class JournalledStore(MemoryStore):

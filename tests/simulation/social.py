@@ -86,6 +86,10 @@ class Society(Struct):
     sent_away: set[tuple[int, int]] = set()
     """(one, other) of whom one was to follow the other no more, by the other's wish."""
 
+    def newest(self) -> Sequence[int]:
+        """The posts that were made last, the newest at the end."""
+        return [post.id for post in self.posts[-POSTS_MINDED:]]
+
 
 class Member(Client):
     """Follows others and is followed."""

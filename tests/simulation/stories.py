@@ -18,6 +18,7 @@ from store.rows import AlarmRow, FanoutRow
 from store.timelines import Timelines
 from tests.simulation.commenters import Commenter
 from tests.simulation.patching import replaced
+from tests.simulation.readers import Reader
 from tests.simulation.social import Member, Society
 from tests.simulation.social_oracles import SocialJournal
 from tests.simulation.watching import WatchedFeeds, WatchedLiveFeeds, WatchedTimelines
@@ -26,7 +27,11 @@ if TYPE_CHECKING:
     from tests.simulation.world import World
 
 POSTS = (7, 8, 9)
+QUIET = 10
+"""A post that is only read."""
 COMMENTERS = 4
+READERS = 3
+"""Who are not signed in."""
 MEMBERS = (101, 102, 103, 104)
 FOLLOWING = 0.5
 """Of all edges that there could be, those in the beginning."""
@@ -68,13 +73,15 @@ class Commenting(Story):
 
     def __init__(self, world: "World") -> None:
         super().__init__(world)
-        self.keys = [post_key(post) for post in POSTS]
+        self.keys = [post_key(post) for post in (*POSTS, QUIET)]
 
     def begin(self) -> None:
         world = self.world
-        world.memory.seed_posts(POSTS)
+        world.memory.seed_posts((*POSTS, QUIET))
         for number in range(1, COMMENTERS + 1):
             world.start_client(Commenter, number, POSTS, world.policy)
+        for number in range(1, READERS + 1):
+            world.start_client(Reader, number, lambda: (*POSTS, QUIET))
 
     def watching(self) -> AbstractContextManager[None]:
         return nullcontext()
@@ -83,8 +90,8 @@ class Commenting(Story):
         yield from ()
 
     def listeners(self) -> Mapping[str, set[str | None]]:
-        names = {client.name() for client in self.world.clients}
-        return dict.fromkeys(self.keys, names)
+        names = {client.name() for client in self.world.clients if client.streams}
+        return dict.fromkeys(map(post_key, POSTS), names)
 
 
 class Following(Story):
@@ -109,6 +116,8 @@ class Following(Story):
         for number in MEMBERS:
             env = Env(memory.clock, world.loop.time, Random(world.rng.getrandbits(64)))
             world.start_client(Member, number, society, Ids(env))
+        for number in range(1, READERS + 1):
+            world.start_client(Reader, number, society.newest)
 
     def watching(self) -> AbstractContextManager[None]:
         return replaced(node, Feeds=partial(WatchedLiveFeeds, social=self._journal))

@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from random import Random
 from types import MappingProxyType
 from typing import Any, cast
@@ -17,7 +18,7 @@ from actors.runtime.env import Env
 from actors.runtime.messages import decode_answer
 from actors.runtime.metrics import BusFigures, Metrics
 from actors.runtime.node import Node
-from protocol.commands import Command, Person
+from protocol.commands import Command, Person, PostCommand
 from protocol.errors import DomainError
 from store.base import Store, StoreUnavailable
 from store.bus import Bus, BusUnavailable
@@ -30,6 +31,7 @@ from tests.simulation.faults import STRATEGIES, Faults
 from tests.simulation.loop import Host, SimulatedLoop
 from tests.simulation.network import Link, StoreServer, TravellingStore, Weather
 from tests.simulation.oracles import Journal, JournalledStore, differences, shown_by
+from tests.simulation.readers import KeptReads
 from tests.simulation.stories import Commenting, Following, Story
 
 STARTED_AT_S = 1_770_000_000.0
@@ -64,6 +66,8 @@ class Worker:
         self.told_to_end = False
         self.leaving = asyncio.Event()
         self._reads: list[asyncio.Task[None]] = []
+        self._kept: KeptReads | None = None
+        """Of its node."""
         self._world = world
         self._policy = world.policy
         self._rng = Random(world.rng.getrandbits(64))
@@ -92,7 +96,7 @@ class Worker:
                 running = Node.running(self.store, self.env, self._policy, world.metrics, node=self.label, bus=bus)
                 async with running as node:
                     world.observe(self, node)
-                    self.node = node
+                    self.node, self._kept = node, KeptReads(node, world.memory)
                     world.trace(f"{self.host} serves")
                     await self.leaving.wait()
                     await node.hand_over()
@@ -159,21 +163,39 @@ class Worker:
         self, client: Client, read: Callable[[Node], Coroutine[Any, Any, Any]], answered: Callable[[Any], None]
     ) -> None:
         """See ``clients.Worker.read``."""
-        loop = self._world.loop
-
-        async def serve(node: Node) -> None:
-            try:
-                answer = await read(node)
-            except DomainError as error:
-                answer = error
-            loop.send(client.host, 0.001, answered, answer)
 
         def begin() -> None:
             if self.node is not None:
-                self._reads = [task for task in self._reads if not task.done()]
-                self._reads.append(asyncio.create_task(serve(self.node), name="read"))
+                self._serve(client, partial(read, self.node), answered)
+
+        self._world.loop.send(self.host, 0.001, begin)
+
+    def show(self, client: Client, command: PostCommand, answered: Callable[[Any], None]) -> None:
+        """See ``clients.Worker.show``."""
+        loop = self._world.loop
+
+        def begin() -> None:
+            if self.node is None or self._kept is None:
+                return
+            if (kept := self._kept.at_once(command)) is not None:
+                loop.send(client.host, 0.001, answered, kept)
+            else:
+                self._serve(client, partial(self._kept.read, command), answered)
 
         loop.send(self.host, 0.001, begin)
+
+    def _serve(
+        self, client: Client, read: Callable[[], Coroutine[Any, Any, Any]], answered: Callable[[Any], None]
+    ) -> None:
+        async def serve() -> None:
+            try:
+                answer = await read()
+            except DomainError as error:
+                answer = error
+            self._world.loop.send(client.host, 0.001, answered, answer)
+
+        self._reads = [task for task in self._reads if not task.done()]
+        self._reads.append(asyncio.create_task(serve(), name="read"))
 
     def _forget(self, connection: Connection) -> None:
         self.connections = [held for held in self.connections if held[1] is not connection]
@@ -403,22 +425,41 @@ class World:
             log.propagate = propagate
 
     def observe(self, worker: Worker, node: Node) -> None:
-        """Be told of every read that ``node`` decides, and look at what it has after each commit."""
+        """Be told of every read that ``node`` decides or has decided, and look at what it has after each commit."""
         registry = node._registry
-        decide, durable = registry.decide, registry.durable
+        decide, durable, face, shows = registry.decide, registry.durable, node.face, node.shows
+
+        def reads(activation: Activation | None) -> None:
+            assert activation is not None, "what is not in memory has nothing to show"
+            self.journal.serves(activation.slot, activation.epoch, worker.host.name, "reads")
 
         def decide_observed(activation: Activation, envelope: Envelope) -> None:
             if not envelope.command.writes:
-                self.journal.serves(activation.slot, activation.epoch, worker.host.name, "reads")
+                reads(activation)
             decide(activation, envelope)
+
+        def face_observed(key: str) -> object | None:
+            found = face(key)
+            if found is not None:
+                # Who is answered together with others who asked before asks for nothing else.
+                reads(registry.find(key))
+            return found
+
+        def shows_observed(key: str, face: object, method: str) -> bool:
+            shown = shows(key, face, method)
+            if shown:
+                reads(registry.find(key))
+            return shown
 
         def durable_observed(activation: Activation, taken: Taken, outbox: Sequence[OutboxRow]) -> None:
             durable(activation, taken, outbox)
             self._look_at(worker, node, activation)
 
-        # Seen from outside: the product has no hook for it, and of each world's registries only these are replaced.
+        # Seen from outside: the product has no hook for it, and of each world's nodes only these are replaced.
         registry.decide = decide_observed  # type: ignore[method-assign]
         registry.durable = durable_observed  # type: ignore[method-assign]
+        node.face = face_observed  # type: ignore[method-assign]
+        node.shows = shows_observed  # type: ignore[method-assign]
 
     async def _keep_looking(self) -> None:
         while True:
