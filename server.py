@@ -74,9 +74,9 @@ HANDLERS_TIMEOUT_S: Final = 1.0
 STOP_TIMEOUT_S: Final = 4.8
 """Everything has ended by then, or is ended: within the 5 s that are promised."""
 BACKLOG: Final = 1024
-GARBAGE_THRESHOLDS: Final = (10_000, 50, 100)
+GARBAGE_THRESHOLDS: Final = (40_000, 12, 100)
 """The actors' state is many objects that live long and form no cycles; looked through as often as Python would by
-default, it cost a third of the throughput under load. A look at the newest 10,000 stops everyone for some 3 ms."""
+default, it cost a third of the throughput under load. A look at the newest 40,000 stops everyone for some 10 ms."""
 LOG_FORMAT: Final = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 STDIN: Final = 0
 WORKER: Final = "--as-worker"

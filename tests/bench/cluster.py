@@ -30,7 +30,7 @@ from store.embedded_redis import EmbeddedRedis
 from tests.bench import wires
 from tests.bench.callers import Tally, WebSocketCaller
 from tests.bench.contestants import GENERATOR_CORE, SERVER_CORE
-from tests.bench.load import Work, cpu_seconds, saturate
+from tests.bench.load import Processes, Work, cpu_seconds, saturate
 from tests.bench.measuring import Spread, cpu_s, missing, spread_of
 from tests.bench.results import concluded, machine
 from tests.bench.watchers import Incomplete, Watchers, check, compiled, watching
@@ -287,7 +287,7 @@ class Load:
         for work in self._works:
             work.caller.tally = tally
         before, cpu_before, began = await self._cluster.comments(), self._cluster.cpu_s(), monotonic()
-        _ = await saturate(self._works, tally, seconds, [])
+        _ = await saturate(self._works, tally, seconds, Processes())
         took_s, cpu_after = monotonic() - began, self._cluster.cpu_s()
         added = await self._cluster.comments() - before
         if not tally.asked == tally.acknowledged == added:

@@ -16,10 +16,10 @@ from store.embedded import EmbeddedPostgres
 from tests.bench.callers import Tally, WebSocketCaller
 from tests.bench.copies import Database, complete, copied, fill, settled
 from tests.bench.growth import fitted, plot
-from tests.bench.load import Measured, Work
+from tests.bench.load import Measured, Processes, Work
 from tests.bench.measuring import missing, spread_of
 from tests.bench.results import concluded, machine
-from tests.bench.writes import GENERATOR_CORE, SERVER_CORE, Phase, comments, connected, run_phase
+from tests.bench.writes import GENERATOR_CORE, SERVER_CORE, Phase, comments, connected, postmaster, run_phase
 from tests.processes import pinned
 from tests.site import host_token, running_site
 
@@ -63,7 +63,7 @@ async def phases(sizes: Sequence[int]) -> AsyncIterator[tuple[dict[int, Phase], 
             posts = await make_posts(database, postgres.url, sizes)
             site = await opened.enter_async_context(running_site("--database-url", postgres.url))
         writers = [WebSocketCaller(Tally(), WINDOW, host_token(1 + person)) for person in range(WRITERS)]
-        pids = (site.served.pid, int((postgres.directory / "postmaster.pid").read_text().split()[0]))
+        processes = Processes(site.served.pid, postmaster(postgres))
         await opened.enter_async_context(connected(writers, site.served.port))
         written = "SELECT count(*) FROM comment"
         yield (
@@ -72,7 +72,7 @@ async def phases(sizes: Sequence[int]) -> AsyncIterator[tuple[dict[int, Phase], 
                     f"comments on posts with {size:,}",
                     [Work(writer, comments(posts[size], at)) for at, writer in enumerate(writers)],
                     written,
-                    pids,
+                    processes,
                 )
                 for size in sizes
             },
@@ -97,7 +97,7 @@ async def measure(sizes: Sequence[int], rounds: int, seconds: float, rate: float
 
 def costs_us(runs: Runs) -> dict[int, list[float]]:
     """CPU microseconds a comment, by size."""
-    return {size: [1e6 * each.servers / each.rate for each in rounds] for size, rounds in runs.items()}
+    return {size: [1e6 * (each.server + each.database) / each.rate for each in rounds] for size, rounds in runs.items()}
 
 
 def growth(runs: Runs) -> list[tuple[float, float]]:

@@ -33,26 +33,35 @@ class Measured(Struct, frozen=True, kw_only=True):
     p99_ms: float
     generator: float
     """The share of its core that the generator used; near 1 it is the bottleneck, not the server."""
-    servers: float
-    """The cores that the processes under test used together."""
+    server: float
+    """The cores that the process under test used."""
+    database: float
+    """The cores that Postgres used for it."""
 
 
-async def saturate(works: Sequence[Work], tally: Tally, seconds: float, pids: Sequence[int]) -> Measured:
+class Processes(NamedTuple):
+    """What is measured, by process id; what is none has used nothing."""
+
+    server: int | None = None
+    database: int | None = None
+
+
+async def saturate(works: Sequence[Work], tally: Tally, seconds: float, processes: Processes) -> Measured:
     """Keep every caller's window full for ``seconds`` after a warm-up, then wait for what is in flight."""
     for work in works:
         work.caller.source = work.requests
         work.caller.refill()
     await asyncio.sleep(WARM_UP_S)
-    before = _Marks(tally, pids)
+    before = _Marks(tally, processes)
     await asyncio.sleep(seconds)
-    after = _Marks(tally, pids)
+    after = _Marks(tally, processes)
     for work in works:
         work.caller.source = iter(())
     await _drained(works)
     return before.measured(after, tally)
 
 
-async def offer(works: Sequence[Work], tally: Tally, rate: float, seconds: float, pids: Sequence[int]) -> Measured:
+async def offer(works: Sequence[Work], tally: Tally, rate: float, seconds: float, processes: Processes) -> Measured:
     """Send ``rate`` requests a second whatever comes back; one that finds no caller free waits, on its own latency."""
     waiting: deque[float] = deque()
     began = perf_counter()
@@ -61,13 +70,13 @@ async def offer(works: Sequence[Work], tally: Tally, rate: float, seconds: float
     while after is None or waiting:
         now = perf_counter()
         if before is None and now >= began + WARM_UP_S:
-            before = _Marks(tally, pids)
+            before = _Marks(tally, processes)
         if after is None:
             due = int((now - began) * rate)
             waiting.extend(began + at / rate for at in range(offered, due))
             offered = due
             if before is not None and now >= began + WARM_UP_S + seconds:
-                after = _Marks(tally, pids)
+                after = _Marks(tally, processes)
         _send(works, waiting)
         await asyncio.sleep(TICK_S)
     assert before is not None
@@ -91,10 +100,10 @@ async def _drained(works: Sequence[Work]) -> None:
 class _Marks:
     """Where the clocks and counts stood."""
 
-    def __init__(self, tally: Tally, pids: Sequence[int]) -> None:
+    def __init__(self, tally: Tally, processes: Processes) -> None:
         self._at = perf_counter()
         self._cpu_s = process_time()
-        self._servers_s = sum(map(cpu_seconds, pids))
+        self._server_s, self._database_s = (0.0 if pid is None else cpu_seconds(pid) for pid in processes)
         self._answers = len(tally.latencies_s)
 
     def measured(self, after: "_Marks", tally: Tally) -> Measured:
@@ -106,7 +115,8 @@ class _Marks:
             p50_ms=_quantile(latencies, 0.5) * 1000,
             p99_ms=_quantile(latencies, 0.99) * 1000,
             generator=(after._cpu_s - self._cpu_s) / seconds,
-            servers=(after._servers_s - self._servers_s) / seconds,
+            server=(after._server_s - self._server_s) / seconds,
+            database=(after._database_s - self._database_s) / seconds,
         )
 
 

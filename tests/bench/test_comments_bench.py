@@ -5,7 +5,7 @@ from tests.bench.load import Measured
 
 
 def measured(servers: float) -> Measured:
-    return Measured(rate=1_000.0, p50_ms=1.0, p99_ms=2.0, generator=0.1, servers=servers)
+    return Measured(rate=1_000.0, p50_ms=1.0, p99_ms=2.0, generator=0.1, server=servers, database=0.0)
 
 
 def test_a_cost_that_grows_is_named() -> None:

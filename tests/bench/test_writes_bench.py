@@ -23,7 +23,7 @@ from tests.bench.writes import (
 
 
 def measured(rate: float, p99_ms: float = 10.0) -> Measured:
-    return Measured(rate=rate, p50_ms=1.0, p99_ms=p99_ms, generator=0.1, servers=0.5)
+    return Measured(rate=rate, p50_ms=1.0, p99_ms=p99_ms, generator=0.1, server=0.5, database=0.2)
 
 
 def lines(ours: float, reactions: float, p99_ms: float) -> list[Line]:

@@ -1,8 +1,8 @@
 """Durable writes a second of one worker, beside aiohttp + asyncpg on the same Postgres.
 
-The servers and Postgres share one core, the load generator has the other. Every phase runs once a round, in turn, and
-the medians count. After each phase the rows in Postgres are compared with what was acknowledged: a run that
-misses one fails.
+The server has one core; the load generator and Postgres share the other, and what each takes of it is said. Every phase
+runs once a round, in turn, and the medians count. After each phase the rows in Postgres are compared with what was
+acknowledged: a run that misses one fails.
 """
 
 import argparse
@@ -25,7 +25,7 @@ from msgspec import Struct
 from protocol.commands import APPLAUSE_MAX
 from store.embedded import EmbeddedPostgres
 from tests.bench.callers import Caller, HttpCaller, Tally, WebSocketCaller
-from tests.bench.load import Measured, Work, offer, saturate
+from tests.bench.load import Measured, Processes, Work, offer, saturate
 from tests.bench.measuring import Spread, spread_of
 from tests.bench.results import concluded, machine
 from tests.processes import pinned, serving
@@ -48,6 +48,7 @@ ROUNDS = 5
 BODY = "Two sentences and a thought in each are what people write under an article, more often than not. " * 2
 
 COMMENTS, ONE_POST = "comments", "comments, all on one post"
+OPERATED = "comments, each with an operation id"
 FLOOR = "floor: aiohttp, asyncpg, one INSERT a comment"
 LIKES, APPLAUSE = "unique likes", "applause"
 P99_MAX_MS = 50.0
@@ -63,8 +64,7 @@ class Phase(Struct, frozen=True):
     """What is asked never repeats, over all rounds."""
     rows: str
     """SQL that counts the rows which acknowledged requests have left."""
-    pids: Sequence[int]
-    """The processes under test."""
+    processes: Processes
 
 
 class Line(Struct, frozen=True):
@@ -139,38 +139,35 @@ async def connected(callers: Sequence[Caller], port: int) -> AsyncIterator[None]
 
 
 @asynccontextmanager
-async def site_phases(site: Site, postgres_pid: int) -> AsyncIterator[list[Phase]]:
+async def site_phases(site: Site, database: int) -> AsyncIterator[list[Phase]]:
     """Posts, accounts with a connection each, and what is asked over them."""
     posts = [await site.create_post(f"Post {number}") for number in range(POSTS)]
     liked = [await site.create_post(f"Liked post {number}") for number in range(LIKED_POSTS)]
     writers = [WebSocketCaller(Tally(), WRITERS_WINDOW, host_token(1 + person)) for person in range(WRITERS)]
     readers = [WebSocketCaller(Tally(), READERS_WINDOW, host_token(1_001 + person)) for person in range(READERS)]
-    pids = (site.served.pid, postgres_pid)
+    processes = Processes(site.served.pid, database)
     written, operated = "SELECT count(*) FROM comment", "SELECT count(*) FROM operation"
     liked_by = "SELECT count(*) FROM reaction WHERE kind <> 'applause'"
     applauded = "SELECT coalesce(sum(amount), 0) FROM reaction WHERE kind = 'applause'"
     async with connected([*writers, *readers], site.served.port):
         yield [
-            Phase(COMMENTS, [Work(writer, comments(posts, at)) for at, writer in enumerate(writers)], written, pids),
-            Phase(
-                ONE_POST,
-                [Work(writer, comments(posts[:1], at)) for at, writer in enumerate(writers)], written, pids,
-            ),
-            Phase(
-                "comments, each with an operation id",
-                [Work(writer, comments(posts, at, f"op-{at}")) for at, writer in enumerate(writers)], operated, pids,
-            ),
-            Phase(LIKES, [Work(reader, likes(liked, at)) for at, reader in enumerate(readers)], liked_by, pids),
-            Phase(APPLAUSE, [Work(reader, applause(liked, at)) for at, reader in enumerate(readers)], applauded, pids),
-        ]  # fmt: skip
+            Phase(name, works, rows, processes)
+            for name, works, rows in (
+                (COMMENTS, [Work(each, comments(posts, at)) for at, each in enumerate(writers)], written),
+                (ONE_POST, [Work(each, comments(posts[:1], at)) for at, each in enumerate(writers)], written),
+                (OPERATED, [Work(each, comments(posts, at, f"op-{at}")) for at, each in enumerate(writers)], operated),
+                (LIKES, [Work(each, likes(liked, at)) for at, each in enumerate(readers)], liked_by),
+                (APPLAUSE, [Work(each, applause(liked, at)) for at, each in enumerate(readers)], applauded),
+            )
+        ]
 
 
 @asynccontextmanager
-async def floor_phase(port: int, pids: Sequence[int]) -> AsyncIterator[Phase]:
+async def floor_phase(port: int, processes: Processes) -> AsyncIterator[Phase]:
     callers = [HttpCaller(Tally()) for _ in range(FLOOR_CONNECTIONS)]
     async with connected(callers, port):
         works = [Work(caller, inserts(person)) for person, caller in enumerate(callers)]
-        yield Phase(FLOOR, works, "SELECT count(*) FROM floor_comment", pids)
+        yield Phase(FLOOR, works, "SELECT count(*) FROM floor_comment", processes)
 
 
 # -- the run ----------------------------------------------------------------------------------------------------------
@@ -185,9 +182,9 @@ async def run_phase(
     for work in phase.works:
         work.caller.tally = tally
     if rate is None:
-        measured = await saturate(phase.works, tally, seconds, phase.pids)
+        measured = await saturate(phase.works, tally, seconds, phase.processes)
     else:
-        measured = await offer(phase.works, tally, rate, seconds, phase.pids)
+        measured = await offer(phase.works, tally, rate, seconds, phase.processes)
     added = await database.fetchval(phase.rows) - before
     if not tally.asked == tally.acknowledged == added:
         refused = dict(tally.refused)
@@ -195,7 +192,8 @@ async def run_phase(
             f"{phase.name}: asked {tally.asked}, acknowledged {tally.acknowledged}, rows {added}, {refused}"
         )
     print(f"{phase.name:50} {measured.rate:8,.0f}/s  p50 {measured.p50_ms:6.1f} ms  p99 {measured.p99_ms:6.1f} ms  "
-          f"servers {measured.servers:4.0%}  generator {measured.generator:4.0%}", flush=True)  # fmt: skip
+          f"server {measured.server:4.0%}  Postgres {measured.database:4.0%}  generator {measured.generator:4.0%}",
+          flush=True)  # fmt: skip
     return measured
 
 
@@ -216,19 +214,24 @@ async def measure(rounds: int, seconds: float) -> list[Line]:
 
 @asynccontextmanager
 async def contestants() -> AsyncIterator[tuple[list[Phase], "asyncpg.Connection[asyncpg.Record]"]]:
-    """The server and the floor on the same new Postgres, all on the servers' core, and what is asked of them."""
+    """The server and the floor, on a core and a new Postgres that they share, and what is asked of them."""
     async with AsyncExitStack() as opened:
         directory = Path(opened.enter_context(tempfile.TemporaryDirectory(prefix="plaudit-bench-")))
+        postgres = await opened.enter_async_context(EmbeddedPostgres(directory))
         with pinned([SERVER_CORE]):
-            postgres = await opened.enter_async_context(EmbeddedPostgres(directory))
             site = await opened.enter_async_context(running_site("--database-url", postgres.url))
             floor = await opened.enter_async_context(serving("-m", "tests.bench.floor", postgres.url))
-        postgres_pid = int((postgres.directory / "postmaster.pid").read_text().split()[0])
         database = await asyncpg.connect(postgres.url)
         opened.push_async_callback(database.close)
-        phases = await opened.enter_async_context(site_phases(site, postgres_pid))
-        phases.append(await opened.enter_async_context(floor_phase(floor.port, (floor.pid, postgres_pid))))
+        phases = await opened.enter_async_context(site_phases(site, postmaster(postgres)))
+        processes = Processes(floor.pid, postmaster(postgres))
+        phases.append(await opened.enter_async_context(floor_phase(floor.port, processes)))
         yield phases, database
+
+
+def postmaster(postgres: EmbeddedPostgres) -> int:
+    """Its process id; all that Postgres does descends from it."""
+    return int((postgres.directory / "postmaster.pid").read_text().split()[0])
 
 
 async def run_rounds(
@@ -258,17 +261,18 @@ def report(lines: Sequence[Line], command: str, load: float) -> str:
 
 `{command}` on {datetime.now(UTC):%Y-%m-%d}: {machine()}. Load average before: {load:.1f}.
 
-| | acknowledged/s | × floor | p50 ms at half | p99 ms at half | per CPU second | servers' core | generator's core |
-| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |
+| | acknowledged/s | × floor | p50 ms at half | p99 ms at half | per CPU s | server | Postgres | generator |
+| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |
 {rows}
 
-The server and Postgres share one core, the generator has the other. {WRITERS} connections with {WRITERS_WINDOW}
+The server has one core; Postgres and the generator share the other. {WRITERS} connections with {WRITERS_WINDOW}
 requests in flight comment on {POSTS} posts ({len(BODY)} characters each); {READERS} people with {READERS_WINDOW} in
 flight like and applaud {LIKED_POSTS:,} posts; the floor has {FLOOR_CONNECTIONS} kept connections and a pool of 16.
 Medians of {len(floor.saturated)} rounds in which the phases take turns, with the lowest and the highest; ratios are
 taken within a round. Rates are those at saturation; latency is that of an open loop at half the median, from the time a
-request was due, on a new database. After each phase the rows in Postgres equal the acknowledgements. Where the servers'
-core is well below 100 % at saturation, other programs had the rest of it.
+request was due, on a new database. After each phase the rows in Postgres equal the acknowledgements. *Per CPU s* is by
+the server's CPU time; where its core is well below 100 % at saturation, it waited for Postgres, or other programs had
+the rest of it.
 """
 
 
@@ -280,8 +284,9 @@ def _row(line: Line, floor: Line) -> str:
         f"{ratio.median:.1f} ({ratio.low:.1f}–{ratio.high:.1f})",
         spread_of([each.p50_ms for each in line.halved]) if line.halved else "",
         spread_of([each.p99_ms for each in line.halved]) if line.halved else "",
-        spread_of([each.rate / each.servers for each in line.saturated]),
-        f"{median(each.servers for each in line.saturated):.0%}",
+        spread_of([each.rate / each.server for each in line.saturated]),
+        f"{median(each.server for each in line.saturated):.0%}",
+        f"{median(each.database for each in line.saturated):.0%}",
         f"{median(each.generator for each in line.saturated):.0%}",
     )
     return f"| {' | '.join(columns)} |"
@@ -308,7 +313,7 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--seconds", type=float, default=3.0, help="of each phase (default 3)")
     options = parser.parse_args(argv)
     if (os.cpu_count() or 1) < 2:
-        print("the benchmark needs two cores: one for the servers, one for the generator", file=sys.stderr)
+        print("the benchmark needs two cores: one for the server, one for the generator", file=sys.stderr)
         return 2
     load = os.getloadavg()[0]
     with pinned([GENERATOR_CORE]):

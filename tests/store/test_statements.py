@@ -64,8 +64,16 @@ def test_a_batch_becomes_one_array_for_each_column() -> None:
 
     assert shape == ((MarkRow, Writing.WHOLE), (MarkRow, Writing.GONE))
     assert arguments[:5] == [worker, [7, 8], [1, 4], [2, 5], [3, 6]]
-    assert [list(argument) for argument in arguments[5:9]] == [[7, 8], ["post:7", "post:7"], [1, 2], [10, 20]]
-    assert [list(argument) for argument in arguments[9:]] == [[8, 7], ["post:7", "post:7"], [3, 4]]
+    assert arguments[5:9] == ["{7,8}", ("post:7", "post:7"), "{1,2}", "{10,20}"]
+    assert arguments[9:] == ["{8,7}", ("post:7", "post:7"), "{3,4}"]
+
+
+def test_what_has_no_value_has_none_in_an_array_that_travels_as_text() -> None:
+    places = [comment.field for comment in COMMENT.columns]
+    _, arguments = commit_arguments(batch(uuid4(), FENCE, (7, comment(2, parent_id=1, state="held")),
+                                          (8, comment(3, state="held"))))  # fmt: skip
+
+    assert arguments[6 + places.index("parent_id")] == "{1,null}"
 
 
 def test_an_operation_is_inserted_and_never_replaced() -> None:
