@@ -295,12 +295,12 @@ class Hub:
     # -- the broadcast
 
     def _schedule(self, stream: Stream) -> None:
-        """Send at once if the stream is quiet; widen the tick as it heats."""
+        """Send at once if the stream is quiet; widen the tick as it heats. What is relayed has waited at its owner."""
         if stream.tick is not None or stream.broadcasting:
             return
         loop = asyncio.get_running_loop()
         since = self._env.monotonic() - stream.sent_at
-        if since >= TICK_MAX_S:
+        if stream.relayed or since >= TICK_MAX_S:
             stream.tick_s = 0.0
             stream.tick = loop.call_soon(self._send, stream)
         else:

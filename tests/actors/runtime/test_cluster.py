@@ -8,10 +8,11 @@ from actors.actor import ReadHead
 from actors.keys import SLOTS, post_key
 from actors.placement import MOVED_MAX
 from actors.runtime.activation import Activation
+from actors.runtime.hub import TICK_MAX_S
 from actors.runtime.ownership import TAKEN_TIMEOUT_S
 from protocol.commands import CreateComment, ReadPost, Typing
 from protocol.cursor import Cursor
-from protocol.delivery import Attached
+from protocol.delivery import Attached, Published
 from protocol.errors import Unavailable
 from protocol.views import PostView
 from store.memory import Held, RequestLost
@@ -340,6 +341,22 @@ async def test_an_interest_that_is_taken_back_while_the_actor_loads_is_not_answe
         loading.set()
         await asyncio.sleep(1)
         assert owner.figure("plaudit_streams") == 0
+
+
+async def test_what_has_waited_at_its_owner_to_be_sent_together_waits_no_second_time() -> None:
+    async with cluster(2) as running:
+        await make_posts(running.members[0], POSTS)
+        _, other = await remote_to(running, POSTS[0])
+        sink, _ = await attach(other, POSTS[0])
+        hub = other.node._hub
+        stream = hub.stream(post_key(POSTS[0]))
+        assert stream is not None
+        for _ in range(20):
+            assert hub.relay(stream, [Published(stream.head + 1, b"{}")])
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+            assert sink.offsets()[-1] == stream.head
+            await asyncio.sleep(TICK_MAX_S / 2)
 
 
 async def test_a_stream_that_nobody_watches_any_more_is_not_relayed() -> None:
