@@ -27,19 +27,21 @@ def measured(rate: float, p99_ms: float = 10.0) -> Measured:
 
 
 def lines(ours: float, reactions: float, p99_ms: float) -> list[Line]:
+    floor = [measured(1_000.0), measured(1_500.0), measured(1_000.0)]
+    rising = [measured(ours), measured(3 * ours), measured(2 * ours)]
     return [
-        Line(COMMENTS, [measured(ours), measured(3 * ours), measured(2 * ours)], [measured(ours, p99_ms)]),
-        Line(ONE_POST, [measured(9_000.0)] * 3),
-        Line(LIKES, [measured(reactions)] * 3),
-        Line(APPLAUSE, [measured(30_000.0)] * 3),
-        Line(FLOOR, [measured(1_000.0), measured(1_500.0), measured(1_000.0)]),
+        Line(COMMENTS, rising, rising, [measured(ours, p99_ms)]),
+        Line(ONE_POST, [measured(9_000.0)] * 3, rising),
+        Line(LIKES, rising, [measured(reactions)] * 3),
+        Line(APPLAUSE, rising, [measured(30_000.0)] * 3),
+        Line(FLOOR, floor, floor),
     ]
 
 
 def test_a_ratio_is_that_of_a_round_and_the_median_counts() -> None:
     good = lines(6_000.0, 30_000.0, 50.0)
     assert list(shortcomings(good)) == []
-    assert "| comments | 12,000 (6,000–18,000) | 12.0 (6.0–12.0) |" in report(good, "a command", 0.0)
+    assert report(good, "a command", 0.0).count("| comments | 12,000 (6,000–18,000) | 12.0 (6.0–12.0) |") == 2
 
 
 def test_results_that_stay_behind_are_named() -> None:
