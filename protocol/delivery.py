@@ -63,7 +63,7 @@ class Sink(Pipe, Protocol):
 
     @property
     def pipe(self) -> Pipe:
-        """Its way out, without what else it is."""
+        """Its way out, without what else it is; from ``Subscription.start`` on."""
         ...
 
     def close(self, code: int, reason: str) -> None:

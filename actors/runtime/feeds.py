@@ -341,8 +341,9 @@ class Feeds:
         feeds = list(self._by_author.get(author, ()))
         subscriptions = [subscription for feed in feeds for subscription in feed.subscriptions]
         for at in range(0, len(subscriptions), YIELD_EVERY):
+            if at:
+                await asyncio.sleep(0)
             self._hand_out(subscriptions[at : at + YIELD_EVERY], item, frames)
-            await asyncio.sleep(0)
 
     def _hand_out(
         self, subscriptions: Sequence[FeedSubscription], item: Published, frames: dict[tuple[Form, str], bytes]
@@ -367,6 +368,7 @@ class Feeds:
         self._metrics.deliveries.inc(len(subscriptions))
 
     def _fall_behind(self, subscription: FeedSubscription) -> None:
+        """Its socket takes less than it is sent; what showed that, and is written, comes to it once more."""
         self._metrics.lagging.inc()
         subscription.position = self._position
         self.catch_up(subscription)

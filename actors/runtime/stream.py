@@ -7,7 +7,7 @@ from typing import Protocol
 
 from actors.actor import Numbers
 from actors.keys import slot_of
-from protocol.delivery import Form, Published, Sink
+from protocol.delivery import Form, Pipe, Published, Sink
 from protocol.notifications import Latest
 
 RING_COUNT_MAX = 512
@@ -44,8 +44,9 @@ class StreamSubscription:
         self._hub = hub
         self.stream = stream
         self.sink = sink
-        self.form, self.pipe = sink.form, sink.pipe
-        """What a broadcast needs of the sink, nearer."""
+        self.form = sink.form
+        self.pipe: Pipe
+        """With the form, what a broadcast needs of the sink, nearer; from the start on."""
         self.watchers = watchers
         """The people it stands for: one, or those of another worker."""
         self.position = position
@@ -56,6 +57,7 @@ class StreamSubscription:
         self.open = True
 
     def start(self) -> None:
+        self.pipe = self.sink.pipe
         self.catch_up()
 
     def catch_up(self) -> None:

@@ -73,17 +73,20 @@ def pong_frame(payload: bytes) -> bytes:
 class Pipe:
     """The way out to one client. Never waits; once the transport closes, writing is a no-op."""
 
-    __slots__ = ("_socket", "_transport", "fd")
+    __slots__ = ("_descriptor", "_transport", "fd")
 
     def __init__(self, request: web.BaseRequest) -> None:
-        """Write nothing before the response of ``request`` is prepared: what is written follows its headers."""
+        """Of a request whose response is prepared: what is written from now on follows its headers."""
         transport = request.transport
         if transport is None:
             raise ConnectionResetError("the client is gone")
         self._transport = transport
-        self._socket = _descriptor(transport)
+        self._descriptor = _descriptor(transport)
         self.fd = -1
-        """The socket's descriptor while what goes past the transport follows all that was written here; else -1."""
+        """The socket's descriptor while what goes past the transport follows all that was written here; else -1.
+
+        That of a transport that closes is known for a moment longer: what goes there is in vain, and harms nobody.
+        """
         _bound_kernel_buffer(transport)
 
     def write(self, data: bytes) -> int:
@@ -94,7 +97,7 @@ class Pipe:
             return 0
         transport.write(data)
         held = transport.get_write_buffer_size()
-        self.fd = -1 if held else self._socket
+        self.fd = -1 if held else self._descriptor
         return held
 
     def buffered_bytes(self) -> int:
@@ -103,17 +106,17 @@ class Pipe:
 
     def close(self) -> None:
         """Close once everything written is sent; a client that reads nothing keeps it open."""
-        self.lose()
+        self.forget_socket()
         self._transport.close()
 
     def abort(self) -> None:
         """Close now; what is not sent is lost."""
-        self.lose()
+        self.forget_socket()
         self._transport.abort()
 
-    def lose(self) -> None:
-        """The socket is about to be closed: its descriptor may soon be another's."""
-        self.fd = self._socket = -1
+    def forget_socket(self) -> None:
+        """It is about to be closed: its descriptor may soon be another's."""
+        self.fd = self._descriptor = -1
 
 
 class Writer:
@@ -141,8 +144,8 @@ class Writer:
         held = []
         for place, taken in self._uring.send(fds, data):
             # Its transport keeps the rest, and finds out what is wrong with its socket.
-            if at_rest := pipes[place].write(data[taken:]):
-                held.append((place, at_rest))
+            if left := pipes[place].write(data[taken:]):
+                held.append((place, left))
         return held
 
 

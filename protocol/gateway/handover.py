@@ -57,7 +57,7 @@ class Line(BaseProtocol):
         self._receiver.feed_data(data)
 
     def connection_lost(self, exc: BaseException | None) -> None:
-        self._pipe.lose()
+        self._pipe.forget_socket()
         self._server.connection_lost(cast(RequestHandler, self), exc)
         super().connection_lost(exc)
         self._receiver.feed_eof()

@@ -144,11 +144,13 @@ class Sockets:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        await self.shut_down()
-        if self._tasks:
-            await asyncio.wait(self._tasks)
-        self.writer.close()
-        await self.wheel.__aexit__()
+        try:
+            await self.shut_down()
+            if self._tasks:
+                await asyncio.wait(self._tasks)
+        finally:
+            self.writer.close()
+            await self.wheel.__aexit__()
 
     def spawn(self, life: Coroutine[None, None, None], name: str) -> None:
         """Run the life of a connection, which ends soon after the connection."""

@@ -130,7 +130,7 @@ class SseEndpoint:
             raise Refused("too_many_requests", "too many connections of this address", retry_after_s=RETRY_MS / 1000)
         identity, receipt = await admit(request, visitor)
         key = key_of(identity)
-        connection = SseConnection(sockets, request, visitor, identity, self._form(request, receipt))
+        connection = SseConnection(sockets, visitor, identity, self._form(request, receipt))
         return await connection.run(request, key, since)
 
     def _form(self, request: web.Request, receipt: str) -> SseForm:
@@ -208,11 +208,11 @@ def _cursor(request: web.Request) -> Cursor | None:
 class SseConnection:
     """One event stream: the ``Sink`` of its one subscription."""
 
-    def __init__(
-        self, sockets: Sockets, request: web.Request, visitor: Visitor, identity: Identity, form: SseForm
-    ) -> None:
+    pipe: Pipe
+    """From when the head of the response is out."""
+
+    def __init__(self, sockets: Sockets, visitor: Visitor, identity: Identity, form: SseForm) -> None:
         self.form: Form = form
-        self.pipe = Pipe(request)
         self._own_form = form
         self.client = sockets.new_client()
         self.by = identity.person
@@ -221,7 +221,6 @@ class SseConnection:
         self._sockets = sockets
         self._subscription: Subscription | None = None
         self._begun = False
-        """Whether the head of the response is out."""
         self._ended = False
 
     # -- the sink; what has ended is no longer subscribed
@@ -230,7 +229,7 @@ class SseConnection:
         return self.pipe.write(data)
 
     def buffered_bytes(self) -> int:
-        return self.pipe.buffered_bytes()
+        return self.pipe.buffered_bytes() if self._begun else 0
 
     def close(self, code: int, reason: str) -> None:
         """End the stream; why cannot be said, and a browser comes back by itself."""
@@ -241,7 +240,8 @@ class SseConnection:
         self._sockets.wheel.schedule(self, CLOSE_GRACE_S)
 
     def abort(self) -> None:
-        self.pipe.abort()
+        if self._begun:
+            self.pipe.abort()
 
     # -- its life
 
@@ -253,7 +253,7 @@ class SseConnection:
             self._subscription = attached.subscription
             response = _Handshake()
             await response.prepare(request)
-            self._begun = True
+            self.pipe, self._begun = Pipe(request), True
             take_over(request, self.pipe, lambda _: self)
         except BaseException:
             self.feed_eof()

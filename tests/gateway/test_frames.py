@@ -295,6 +295,10 @@ def test_a_server_that_ends_cuts_off_what_was_taken_over_and_goes_on(
     served(taking.handle, scenario)
 
 
+SLOW = 5
+"""Whose kernel takes little."""
+
+
 class Crowd:
     """A handler that takes every connection over, and writes to all of them."""
 
@@ -325,7 +329,12 @@ class Crowd:
                 writer.close()
 
     async def _welcome(self, url: str, at: int) -> Member:
-        reader, writer = await asyncio.open_connection("127.0.0.1", URL(url).port, limit=4 << 20)
+        connection = socket.socket()
+        if at == SLOW:
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        connection.setblocking(False)
+        await asyncio.get_running_loop().sock_connect(connection, ("127.0.0.1", URL(url).port))
+        reader, writer = await asyncio.open_connection(sock=connection)
         writer.write(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
         await reader.readuntil(b"\r\n\r\n")
         while len(self.pipes) <= at:
@@ -353,6 +362,7 @@ def test_what_is_written_to_many_mixes_with_what_is_written_to_one(
         async with crowd.gathered(url) as members:
             for at in range(3):
                 crowd.write(b"<all %d>" % at)
+                assert {pipe.fd >= 0 for pipe in crowd.pipes} == {True}
                 for number, pipe in enumerate(crowd.pipes):
                     pipe.write(b"<to %d>" % number)
                 crowd.write(b"<all again>")
@@ -369,19 +379,19 @@ def test_who_of_many_takes_nothing_is_told_of_and_gets_all_in_order(
 ) -> None:
     async def scenario(_: aiohttp.ClientSession, url: str) -> None:
         async with crowd.gathered(url) as members:
-            slow = members[5][0]
+            slow = members[SLOW][0]
             others = [reader for reader, _writer in members if reader is not slow]
             # Its reader stops its transport, and behind that the kernels' buffers fill.
-            frames = [bytes([at]) * (1 << 20) for at in range(20)]
+            frames = [bytes([at]) * (1 << 20) for at in range(16)]
             told: dict[int, int] = {}
             for frame in frames:
                 told = crowd.write(frame)
                 for reader in others:
                     assert await reader.readexactly(len(frame)) == frame
-            assert told[5] > 1 << 20
+            assert told[SLOW] > 1 << 20
             for frame in frames:
                 assert await slow.readexactly(len(frame)) == frame
-            assert crowd.pipes[5].buffered_bytes() == 0
+            assert crowd.pipes[SLOW].buffered_bytes() == 0
             crowd.write(b"at last")
             assert await slow.readexactly(7) == b"at last"
 

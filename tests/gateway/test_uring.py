@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
+import psutil
 import pytest
 
 from protocol.gateway.uring import ENTRIES, Uring
@@ -26,7 +27,7 @@ def uring() -> Iterator[Uring]:
 @pytest.fixture
 def pairs() -> Iterator[list[Pair]]:
     """More than one call carries, by an odd number, so that each call begins elsewhere in the queue."""
-    made = [socket.socketpair() for _ in range(2 * ENTRIES + 43)]
+    made = [socket.socketpair() for _ in range(ENTRIES + 43)]
     for ours, theirs in made:
         ours.setblocking(False)
         theirs.setblocking(False)
@@ -49,9 +50,9 @@ def test_everyone_gets_the_same_bytes_in_the_order_of_the_calls(uring: Uring, pa
 
 def test_who_takes_less_than_all_is_told_of_with_what_it_took(uring: Uring, pairs: list[Pair]) -> None:
     frame = os.urandom(1 << 20)
-    slow = pairs[3 : len(pairs) : 100]
+    slow = pairs[3::100]
     quick = [pair for pair in pairs if pair not in slow]
-    short = uring.send(descriptors(slow), frame)
+    short = sorted(uring.send(descriptors(slow), frame))
     assert [place for place, _ in short] == list(range(len(slow)))
     assert all(0 < taken < len(frame) for _, taken in short)
 
@@ -84,3 +85,14 @@ def test_no_one_and_nothing_are_fine(uring: Uring, pairs: list[Pair]) -> None:
 def test_where_the_kernel_refuses_there_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("protocol.gateway.uring._system_call", lambda *_: -1)
     assert Uring.open() is None
+
+
+@pytest.mark.usefixtures("uring")
+def test_where_it_cannot_be_mapped_there_is_none_and_nothing_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError
+
+    monkeypatch.setattr("protocol.gateway.uring.mmap.mmap", refuse)
+    before = psutil.Process().num_fds()
+    assert Uring.open() is None
+    assert psutil.Process().num_fds() == before
