@@ -433,7 +433,7 @@ def shortcomings(deliveries: Deliveries, loads: Loads) -> Iterator[str]:
                 if times > TIMES_LOCAL_MAX:
                     yield f"{phase}: a remote one is {what} after {times:.1f} times as long, not {TIMES_LOCAL_MAX:.0f}"
         if phase.watchers >= MANY and per_cpu_s < PER_CPU_S_MIN:
-            yield f"{phase}: {per_cpu_s:.2f} of the deliveries in a CPU second of a local post, not {PER_CPU_S_MIN}"
+            yield f"{phase}: {per_cpu_s:.3f} of the deliveries in a CPU second of a local post, not {PER_CPU_S_MIN}"
     if (ratio := of_one(loads).median) < OF_ONE_MIN:
         yield f"two workers take {ratio:.2f} of the comments in a CPU second that one takes, not {OF_ONE_MIN}"
     cores = [run.cores for runs in deliveries.values() for rounds in runs.values() for run in rounds]
