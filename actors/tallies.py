@@ -85,20 +85,27 @@ class Applause:
         self.total = 0
 
     def of(self, person: int) -> int:
-        return sum(1 << bit for bit, people in enumerate(self._bits) if person in people)
+        amount = 0
+        for bit, people in enumerate(self._bits):
+            if person in people:
+                amount |= 1 << bit
+        return amount
 
     def people(self, *, beside: int) -> int:
         """How many applaud, beside one."""
         return len(BitMap.union(BitMap([beside]), *self._bits)) - 1
 
     def put(self, person: int, amount: int) -> None:
-        self.total += amount - self.of(person)
+        before = self.of(person)
+        self.total += amount - before
         self._bits = self._bits or [BitMap() for _ in range(APPLAUSE_BITS)]
+        changed = amount ^ before
         for bit, people in enumerate(self._bits):
-            if amount >> bit & 1:
-                people.add(person)
-            else:
-                people.discard(person)
+            if changed >> bit & 1:
+                if amount >> bit & 1:
+                    people.add(person)
+                else:
+                    people.discard(person)
 
     def dump(self) -> list[bytes]:
         return [people.serialize() for people in self._bits]

@@ -1,17 +1,38 @@
 """The figures of the runtime, in Prometheus' types; the registry is given in."""
 
+from collections.abc import Iterator
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.core import CounterMetricFamily
+from prometheus_client.registry import Collector
 
 SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
 ROWS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384)
+
+
+class Commands(Collector):
+    """Commands by method, counted without a lock: each is one, and only the loop's thread counts."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._of_method: dict[str, int] = {}
+        registry.register(self)
+
+    def count(self, method: str) -> None:
+        self._of_method[method] = self._of_method.get(method, 0) + 1
+
+    def collect(self) -> Iterator[CounterMetricFamily]:
+        family = CounterMetricFamily("plaudit_commands", "Commands by method.", labels=["method"])
+        # A copy: another thread may collect while the loop counts.
+        for method, count in list(self._of_method.items()):
+            family.add_metric([method], count)
+        yield family
 
 
 class Metrics:
     """One instance a worker."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
-        self._of_method: dict[str, Counter] = {}
-        self.commands = Counter("plaudit_commands_total", "Commands by method.", ["method"], registry=registry)
+        self.command = Commands(registry).count
         self.refused = Counter("plaudit_refused_total", "Refusals by code.", ["code"], registry=registry)
         self.resident = Gauge("plaudit_actors_resident", "Actors in memory.", registry=registry)
         self.activations = Counter("plaudit_activations_total", "Actors loaded.", registry=registry)
@@ -91,13 +112,6 @@ class Metrics:
         self.bus_lag_s = Gauge(
             "plaudit_bus_lag_seconds", "From sending the last probe over the bus to its return.", registry=registry
         )
-
-    def command(self, method: str) -> None:
-        """Count a command; the child of each label is looked up once."""
-        counter = self._of_method.get(method)
-        if counter is None:
-            counter = self._of_method[method] = self.commands.labels(method)
-        counter.inc()
 
 
 class BusFigures:
