@@ -30,6 +30,8 @@ log = logging.getLogger("plaudit.hub")
 TICK_MIN_S = 0.005
 TICK_MAX_S = 0.05
 """A stream that is busy sends what has gathered at such intervals; a quiet one sends at once."""
+ROUND_BYTES = 24 << 10
+"""So much goes at once: to wait for more would save little, for then it is the bytes that cost."""
 COUNTERS_TICK_S = 0.11
 WATCHERS_TICK_S = 1.0
 """Counters are sent alone at most so often: after a write, and when only watchers or views have changed."""
@@ -161,6 +163,7 @@ class Hub:
     def _publish(self, stream: Stream, item: Published) -> None:
         stream.append(item)
         stream.gathered.append(item)
+        stream.gathered_bytes += len(item.data)
         self._schedule(stream)
 
     def relay(self, stream: Stream, items: Sequence[Published]) -> bool:
@@ -295,25 +298,39 @@ class Hub:
     # -- the broadcast
 
     def _schedule(self, stream: Stream) -> None:
-        """Send at once if the stream is quiet; widen the tick as it heats. What is relayed has waited at its owner."""
-        if stream.tick is not None or stream.broadcasting:
+        """Send at once if the stream is quiet, or if much has gathered; widen the tick as it heats.
+
+        What is relayed has waited at its owner.
+        """
+        if stream.broadcasting:
             return
-        loop = asyncio.get_running_loop()
-        since = self._env.monotonic() - stream.sent_at
-        if stream.relayed or since >= TICK_MAX_S:
-            stream.tick_s = 0.0
-            stream.tick = loop.call_soon(self._send, stream)
-        else:
-            stream.tick_s = min(TICK_MAX_S, max(TICK_MIN_S, stream.tick_s * 2))
-            stream.tick = loop.call_later(max(0.0, stream.tick_s - since), self._send, stream)
+        if stream.gathered_bytes >= ROUND_BYTES:
+            self._send_soon(stream)
+        elif stream.tick is None:
+            since = self._env.monotonic() - stream.sent_at
+            if stream.relayed or since >= TICK_MAX_S:
+                stream.tick_s = 0.0
+                self._send_soon(stream)
+            else:
+                stream.tick_s = min(TICK_MAX_S, max(TICK_MIN_S, stream.tick_s * 2))
+                after_s = max(0.0, stream.tick_s - since)
+                stream.tick = asyncio.get_running_loop().call_later(after_s, self._send, stream)
+
+    def _send_soon(self, stream: Stream) -> None:
+        if stream.soon:
+            return
+        if stream.tick is not None:
+            stream.tick.cancel()
+        stream.soon = True
+        stream.tick = asyncio.get_running_loop().call_soon(self._send, stream)
 
     def _send(self, stream: Stream) -> None:
         now = self._env.monotonic()
         if stream.counters_tick is not None and stream.counters_free_at - COUNTERS_EARLY_S <= now:
             stream.counters_tick.cancel()
             self._send_counters(stream)
-        stream.tick = None
-        items, stream.gathered = stream.gathered, []
+        stream.tick, stream.soon = None, False
+        items, stream.gathered, stream.gathered_bytes = stream.gathered, [], 0
         riders, stream.riders = stream.riders, []
         if items:
             stream.sent_at = now

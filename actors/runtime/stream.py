@@ -92,6 +92,9 @@ class Stream:
         self._ring_bytes = 0
         self.gathered: list[Published] = []
         """What the next tick sends."""
+        self.gathered_bytes = 0
+        self.soon = False
+        """Whether the next tick comes at the end of this turn of the loop."""
         self.riders: list[Published] = []
         """Volatile messages that the next tick sends behind it."""
         self.tick_s = 0.0
@@ -118,6 +121,7 @@ class Stream:
         self._ring.clear()
         self._ring_bytes = 0
         self.gathered.clear()
+        self.gathered_bytes = 0
 
     def after(self, position: int) -> list[Published] | None:
         """What follows ``position``, gathered or sent; None if the ring does not reach back so far."""

@@ -7,7 +7,14 @@ import msgspec
 import pytest
 
 from actors.runtime.draining import BEHIND_BYTES, DRAIN_POLL_S, SLOW_AFTER_S
-from actors.runtime.hub import COUNTERS_TICK_S, TYPING_S, WATCHERS_TICK_S, YIELD_EVERY
+from actors.runtime.hub import (
+    COUNTERS_TICK_S,
+    ROUND_BYTES,
+    TICK_MIN_S,
+    TYPING_S,
+    WATCHERS_TICK_S,
+    YIELD_EVERY,
+)
 from actors.runtime.past import PAGE_ROWS
 from actors.runtime.stream import RING_COUNT_MAX
 from protocol.commands import ANONYMOUS, CreatePost, DeletePost, EditPost, React, Typing, View
@@ -143,6 +150,24 @@ async def test_counters_of_a_busy_stream_ride_too(rig: Rig) -> None:
     for sink in sinks:
         assert sink.offsets() == list(range(2, 202))
         assert sink.of_type("counters")[-1]["counters"]["comments"] == 200
+
+
+async def test_much_is_sent_before_its_tick(rig: Rig) -> None:
+    sink = RecordingSink()
+    await attach(rig, sink)
+    await asyncio.sleep(1)
+    stream = rig.node._hub.stream(KEY)
+    assert stream is not None
+    for _ in range(10):
+        await talk(rig, 1)
+        await asyncio.sleep(TICK_MIN_S)
+    assert sink.offsets()[-1] < stream.head
+
+    large = [rig.send(say(ROUND_BYTES // 3 * "x")) for _ in range(3)]
+    for one in large:
+        await one.answer()
+    await asyncio.sleep(0)
+    assert sink.offsets() == list(range(2, stream.head + 1))
 
 
 async def test_who_comes_between_a_comment_and_its_tick_has_the_counters_alone(rig: Rig) -> None:
