@@ -1,11 +1,12 @@
 """Sockets that take less than they are sent: how much they may hold, and how long they may hold it."""
 
 import asyncio
+from collections.abc import Sequence
 from typing import Protocol
 
 from actors.runtime.env import Env
 from actors.runtime.metrics import Metrics
-from protocol.delivery import Sink
+from protocol.delivery import Form, Pipe, Sink
 from protocol.errors import SLOW
 
 BEHIND_BYTES = 256 << 10
@@ -14,6 +15,13 @@ DRAINED_BYTES = 16 << 10
 DRAIN_POLL_S = 0.05
 SLOW_AFTER_S = 20.0
 """A socket that takes nothing for so long is closed."""
+
+
+def write(form: Form, pipes: Sequence[Pipe], frame: bytes) -> list[int]:
+    """Write ``frame`` to sockets of one form; the places of those that hold too much now."""
+    # Beside this frame, of which the kernel may not take all at once.
+    held_max = BEHIND_BYTES + len(frame)
+    return [place for place, held in form.write(pipes, frame) if held > held_max]
 
 
 class Subscribed(Protocol):

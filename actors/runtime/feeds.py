@@ -22,7 +22,7 @@ from actors.actor import TIES, BlockSaved, Event, PostSaved
 from actors.encoding import Encoder
 from actors.keys import feed_key, parse_key, reader_of
 from actors.runtime.directory import available
-from actors.runtime.draining import BEHIND_BYTES, drained
+from actors.runtime.draining import drained, write
 from actors.runtime.env import Env
 from actors.runtime.feed import Delivered, Feed, FeedSubscription
 from actors.runtime.messages import PostHint, TiesHint
@@ -362,9 +362,8 @@ class Feeds:
 
     def _write(self, form: Form, subscriptions: Sequence[FeedSubscription], item: Published, frame: bytes) -> None:
         """Write ``item``, which is ``frame`` in the form of all of them."""
-        for place, held in form.write([subscription.sink.pipe for subscription in subscriptions], frame):
-            if held > BEHIND_BYTES + len(frame):
-                self._fall_behind(subscriptions[place])
+        for place in write(form, [subscription.sink.pipe for subscription in subscriptions], frame):
+            self._fall_behind(subscriptions[place])
         self._metrics.deliveries.inc(len(subscriptions))
 
     def _fall_behind(self, subscription: FeedSubscription) -> None:

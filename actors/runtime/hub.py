@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 import msgspec
 
 from actors.actor import Numbers
-from actors.runtime.draining import BEHIND_BYTES, drained
+from actors.runtime.draining import drained, write
 from actors.runtime.env import Env
 from actors.runtime.metrics import Metrics
 from actors.runtime.past import PAGE_ROWS, Past
@@ -381,10 +381,8 @@ class Hub:
 
     def _write(self, form: Form, subscriptions: Sequence[StreamSubscription], frame: bytes) -> None:
         """To sockets of one form that stand at one place."""
-        for place, held in form.write([subscription.pipe for subscription in subscriptions], frame):
-            # Of this frame the kernel may not take all at once.
-            if held > BEHIND_BYTES + len(frame):
-                self._fall_behind(subscriptions[place])
+        for place in write(form, [subscription.pipe for subscription in subscriptions], frame):
+            self._fall_behind(subscriptions[place])
 
     def _deliver_elsewhere(self, subscription: StreamSubscription, round_: Round) -> bool:
         """To who does not stand where the round begins; whether anything was written."""

@@ -38,7 +38,26 @@ class Submissions(Protocol):
         ...
 
 
-class Backend(Protocol):
+class Faces(Protocol):
+    """What actors show, without asking them."""
+
+    def face(self, key: str) -> object | None:
+        """What an actor answers to reads that are asked now, to be compared by identity: the same, the same answers.
+
+        The answers come once all that they show is durable. None while it cannot be told: the actor is elsewhere or not
+        in memory.
+        """
+        ...
+
+    def shows(self, key: str, face: object, method: str) -> bool:
+        """Whether an answer of that ``face`` may be given now, since it is the actor's and all of it is durable.
+
+        If so, this counts as a command ``method`` that the actor has answered.
+        """
+        ...
+
+
+class Backend(Faces, Protocol):
     """Actors by key: ``post:<id>`` and ``user:<id>``."""
 
     def submit(
@@ -58,21 +77,6 @@ class Backend(Protocol):
 
     async def ask(self, key: str, command: Command, by: Person, op: str | None = None) -> Answer:
         """The answer, once everything it shows is durable. Raises ``DomainError``."""
-        ...
-
-    def face(self, key: str) -> object | None:
-        """What an actor answers to reads that are asked now, to be compared by identity: the same, the same answers.
-
-        The answers come once all that they show is durable. None while it cannot be told: the actor is elsewhere or not
-        in memory.
-        """
-        ...
-
-    def shows(self, key: str, face: object, method: str) -> bool:
-        """Whether an answer of that ``face`` may be given now, since it is the actor's and all of it is durable.
-
-        If so, this counts as a command ``method`` that the actor has answered.
-        """
         ...
 
     async def attach(self, key: str, sink: Sink, since: Cursor | None) -> Attached:

@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 from aiohttp import hdrs, web
 from msgspec import Struct
 
-from protocol.gateway.backend import Backend
+from protocol.gateway.backend import Faces
 
 BYTES_MAX: Final = 32 << 20
 BESIDE_BYTES: Final = 1_024
@@ -81,8 +81,8 @@ def lines(headers: Mapping[str, str]) -> bytes:
 class KeptAnswers:
     """By path, at most ``bytes_max`` of them: those that were not asked for longest go first."""
 
-    def __init__(self, backend: Backend, bytes_max: int = BYTES_MAX) -> None:
-        self._backend = backend
+    def __init__(self, faces: Faces, bytes_max: int = BYTES_MAX) -> None:
+        self._faces = faces
         self._bytes_max = bytes_max
         self._answers: OrderedDict[str, Kept] = OrderedDict()
         self._awaited: dict[str, Awaited] = {}
@@ -94,7 +94,7 @@ class KeptAnswers:
 
     def take(self, path: str, found: Kept) -> bool:
         """Whether that is the answer still; then it counts as a command that the actor has answered."""
-        if not self._backend.shows(found.actor, found.face, found.method):
+        if not self._faces.shows(found.actor, found.face, found.method):
             # Its actor may be writing only; the next answer takes its place.
             return False
         self._answers.move_to_end(path)
@@ -117,7 +117,7 @@ class KeptAnswers:
         Those who come while one waits are answered what that is, if the actor shows them no more. ``ask`` asks the
         actor before it waits for anything; what it raises is raised here.
         """
-        face = self._backend.face(actor)
+        face = self._faces.face(actor)
         if face is None:
             return await ask()
         if (answer := await self._shared(path, face)) is not None:
@@ -127,7 +127,7 @@ class KeptAnswers:
             response = await ask()
             answer = kept(response, actor=actor, face=face, method=method, route=route)
             others.set_result(answer)
-        if self._backend.face(actor) is face:
+        if self._faces.face(actor) is face:
             self.keep(path, answer)
         return response
 

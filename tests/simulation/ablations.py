@@ -178,7 +178,7 @@ async def _keep_by_the_latest_face(
     self: KeptAnswers, path: str, ask: Callable[[], Awaitable[Any]], *, actor: str, method: str, route: str
 ) -> Any:
     response = await ask()
-    face = self._backend.face(actor)
+    face = self._faces.face(actor)
     if face is not None:
         self.keep(path, kept(response, actor=actor, face=face, method=method, route=route))
     return response

@@ -13,11 +13,13 @@ from aiohttp import web
 from msgspec import Raw
 
 from actors.keys import post_key
+from actors.runtime.activation import Activation
 from actors.runtime.messages import decode_answer
 from actors.runtime.node import Node
 from protocol.commands import ANONYMOUS, Person, PostCommand, ReadComments, ReadPost
 from protocol.cursor import parse_cursor
 from protocol.errors import DomainError
+from protocol.gateway.backend import Faces
 from protocol.gateway.http import tagged
 from protocol.gateway.kept import KeptAnswers
 from protocol.views import CommentPage, PostView
@@ -37,14 +39,35 @@ AT_ONCE = 0.3
 Read = PostView | CommentPage
 
 
+class ObservedFaces:
+    """What the actors of a node show; ``shown`` is told of whose it is, whenever somebody is."""
+
+    def __init__(self, node: Node, shown: Callable[[Activation | None], None]) -> None:
+        self._node = node
+        self._shown = shown
+
+    def face(self, key: str) -> object | None:
+        found = self._node.face(key)
+        if found is not None:
+            # Who is answered together with others who asked before asks for nothing else.
+            self._shown(self._node._registry.find(key))
+        return found
+
+    def shows(self, key: str, face: object, method: str) -> bool:
+        shows = self._node.shows(key, face, method)
+        if shows:
+            self._shown(self._node._registry.find(key))
+        return shows
+
+
 class KeptReads:
     """The reads of those who are not signed in, at one worker."""
 
-    def __init__(self, node: Node, store: JournalledStore) -> None:
+    def __init__(self, node: Node, faces: Faces, store: JournalledStore) -> None:
         self._node = node
         self._store = store
         self._journal = store.journal
-        self._answers = KeptAnswers(node)
+        self._answers = KeptAnswers(faces)
 
     def at_once(self, command: PostCommand) -> Read | None:
         """What was kept, if that is the answer still."""

@@ -31,7 +31,7 @@ from tests.simulation.faults import STRATEGIES, Faults
 from tests.simulation.loop import Host, SimulatedLoop
 from tests.simulation.network import Link, StoreServer, TravellingStore, Weather
 from tests.simulation.oracles import Journal, JournalledStore, differences, shown_by
-from tests.simulation.readers import KeptReads
+from tests.simulation.readers import KeptReads, ObservedFaces
 from tests.simulation.stories import Commenting, Following, Story
 
 STARTED_AT_S = 1_770_000_000.0
@@ -96,7 +96,8 @@ class Worker:
                 running = Node.running(self.store, self.env, self._policy, world.metrics, node=self.label, bus=bus)
                 async with running as node:
                     world.observe(self, node)
-                    self.node, self._kept = node, KeptReads(node, world.memory)
+                    shown = partial(world.reads, self)
+                    self.node, self._kept = node, KeptReads(node, ObservedFaces(node, shown), world.memory)
                     world.trace(f"{self.host} serves")
                     await self.leaving.wait()
                     await node.hand_over()
@@ -427,29 +428,12 @@ class World:
     def observe(self, worker: Worker, node: Node) -> None:
         """Be told of every read that ``node`` decides or has decided, and look at what it has after each commit."""
         registry = node._registry
-        decide, durable, face, shows = registry.decide, registry.durable, node.face, node.shows
-
-        def reads(activation: Activation | None) -> None:
-            assert activation is not None, "what is not in memory has nothing to show"
-            self.journal.serves(activation.slot, activation.epoch, worker.host.name, "reads")
+        decide, durable = registry.decide, registry.durable
 
         def decide_observed(activation: Activation, envelope: Envelope) -> None:
             if not envelope.command.writes:
-                reads(activation)
+                self.reads(worker, activation)
             decide(activation, envelope)
-
-        def face_observed(key: str) -> object | None:
-            found = face(key)
-            if found is not None:
-                # Who is answered together with others who asked before asks for nothing else.
-                reads(registry.find(key))
-            return found
-
-        def shows_observed(key: str, face: object, method: str) -> bool:
-            shown = shows(key, face, method)
-            if shown:
-                reads(registry.find(key))
-            return shown
 
         def durable_observed(activation: Activation, taken: Taken, outbox: Sequence[OutboxRow]) -> None:
             durable(activation, taken, outbox)
@@ -458,8 +442,11 @@ class World:
         # Seen from outside: the product has no hook for it, and of each world's nodes only these are replaced.
         registry.decide = decide_observed  # type: ignore[method-assign]
         registry.durable = durable_observed  # type: ignore[method-assign]
-        node.face = face_observed  # type: ignore[method-assign]
-        node.shows = shows_observed  # type: ignore[method-assign]
+
+    def reads(self, worker: Worker, activation: Activation | None) -> None:
+        """Somebody is shown what ``worker`` has of an actor."""
+        assert activation is not None, "what is not in memory has nothing to show"
+        self.journal.serves(activation.slot, activation.epoch, worker.host.name, "reads")
 
     async def _keep_looking(self) -> None:
         while True:
